@@ -34,12 +34,12 @@ static uint32_t triangle(uint64_t position)
     return 64 + 4 * (uint32_t)(step < 32 ? step : 63 - step);
 }
 
-static uint32_t frame_colour(const struct pulse_surface *surface)
+static uint32_t frame_colour(const struct pulse_surface *surface, uint64_t seq)
 {
     if (surface->pulse->options.colour_given) {
         return surface->pulse->options.colour;
     }
-    uint64_t position = surface->seq + surface->index * 16;
+    uint64_t position = seq + surface->index * 16;
     return triangle(position) << 16 | triangle(position + 21) << 8 | triangle(position + 42);
 }
 
@@ -59,9 +59,11 @@ static struct rectangle damage_rectangle(const struct pulse_surface *surface)
 static void draw(const struct pulse_surface *surface, struct shm_buffer *buffer, struct rectangle area)
 {
     int stride_px = surface->window.width;
-    uint32_t colour = frame_colour(surface);
+    uint32_t colour = frame_colour(surface, surface->seq);
     if (buffer->fresh) {
-        shm_buffer_fill(buffer, stride_px, 0, 0, surface->window.width, surface->window.height, colour);
+        /* Outside the damage all buffers must hold the same, or the damage we announce would be a lie. */
+        shm_buffer_fill(buffer, stride_px, 0, 0, surface->window.width, surface->window.height,
+                        frame_colour(surface, 0));
         buffer->fresh = false;
     }
     shm_buffer_fill(buffer, stride_px, area.x, area.y, area.width, area.height, colour);
@@ -90,7 +92,7 @@ static void commit_subsurfaces(struct pulse_surface *surface)
         int column = (int)(i % SUBSURFACE_COLUMNS), row = (int)(i / SUBSURFACE_COLUMNS % SUBSURFACE_COLUMNS);
         wl_subsurface_set_position(sub->role, column * surface->window.width / SUBSURFACE_COLUMNS + width / 2,
                                    row * surface->window.height / SUBSURFACE_COLUMNS + height / 2);
-        shm_buffer_fill(buffer, width, 0, 0, width, height, ~frame_colour(surface) & 0xffffff);
+        shm_buffer_fill(buffer, width, 0, 0, width, height, ~frame_colour(surface, surface->seq) & 0xffffff);
         wl_surface_attach(sub->surface, buffer->wl_buffer, 0, 0);
         wl_surface_damage_buffer(sub->surface, 0, 0, width, height);
         wl_surface_commit(sub->surface);
