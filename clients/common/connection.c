@@ -60,8 +60,9 @@ static void handle_global(void *data, struct wl_registry *registry, uint32_t nam
         wp_presentation_add_listener(connection->presentation, &presentation_listener, connection);
     } else if (strcmp(interface, wp_viewporter_interface.name) == 0) {
         connection->viewporter = bind_global(registry, name, &wp_viewporter_interface, version, 1);
-    } else if (strcmp(interface, wl_seat_interface.name) == 0 && connection->seat == NULL) {
-        connection->seat = bind_global(registry, name, &wl_seat_interface, version, 5);
+    } else if (strcmp(interface, wl_seat_interface.name) == 0 && connection->seat_version == 0) {
+        connection->seat_name = name;
+        connection->seat_version = version;
     }
 }
 
@@ -186,9 +187,6 @@ void connection_finish(struct connection *connection)
     }
     if (connection->display == NULL) {
         return;
-    }
-    if (connection->seat != NULL) {
-        wl_seat_destroy(connection->seat);
     }
     if (connection->viewporter != NULL) {
         wp_viewporter_destroy(connection->viewporter);

@@ -24,7 +24,8 @@ struct connection {
     struct xdg_wm_base *wm_base;
     struct wp_presentation *presentation;
     struct wp_viewporter *viewporter;
-    struct wl_seat *seat;         /* the first one */
+    uint32_t seat_name,
+        seat_version;             /* the first wl_seat, which whoever wants input binds; 0: none offered */
     clockid_t presentation_clock; /* the clock of wp_presentation's stamps; CLOCK_MONOTONIC until told */
     int signal_fd;
     bool stop_requested; /* SIGTERM or SIGINT arrived */
