@@ -1,0 +1,2 @@
+class VirtualRun: pass
+def run_virtual_time(): pass
