@@ -1,0 +1,108 @@
+"""From a TOML file and overrides to a Config.
+
+Overrides (`--set section.key=value` and the options of `minicomp run`) replace what the file says and are checked in
+the same way. An error names the place of the setting at fault: `FILE:LINE` or the option. tomllib is imported only when
+there is TOML to read; explaining an error is left to `explain`, which is imported only then.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from msgspec import ValidationError, convert
+
+from minicomp.config.schema import Config
+from minicomp.errors import ConfigError
+
+_PLAIN_WORD = re.compile(r"(?!(?:true|false|inf|nan)$)[A-Za-z][\w./:@+-]*")
+_SYNTAX_ERROR_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
+
+
+class Override(NamedTuple):
+    """One setting that takes the place of the file's. `where` names it in errors: `--set log.level=debug`."""
+
+    path: tuple[str, ...]
+    value: Any
+    where: str
+
+
+def load(file: Path | None = None, overrides: Sequence[Override] = ()) -> Config:
+    """The effective configuration. Raises ConfigError (exit code 2) with the place of the first mistake."""
+    text = _read(file) if file is not None else ""
+    settings = _parse(text, file) if text else {}
+    for override in overrides:
+        _apply(settings, override)
+    if not settings:
+        return Config()
+    try:
+        return convert(settings, Config)
+    except ValidationError as error:
+        from minicomp.config.explain import explained
+
+        raise explained(str(error), settings, text, file, overrides) from None
+
+
+def parse_set(argument: str) -> Override:
+    """`section.key=value` as an override; the value is TOML, or a string without quotes."""
+    where = f"--set {argument}"
+    name, equals, value = argument.partition("=")
+    path = tuple(name.strip().split("."))
+    if not equals or not all(path):
+        raise ConfigError("not of the form section.key=value", where=where, todo="for example --set log.level=debug")
+    return Override(path, _parse_value(value.strip()), where)
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration: {error.strerror}", where=str(file)) from None
+    except UnicodeDecodeError:
+        raise ConfigError("the configuration is not UTF-8 text", where=str(file)) from None
+
+
+def _parse(text: str, file: Path | None) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        message = str(error)
+        place = _SYNTAX_ERROR_PLACE.search(message)
+        line = text.count("\n") + 1
+        if place:
+            message = message[: place.start()]
+            line = int(place[1] or line)
+        raise ConfigError(f"not valid TOML: {message}", where=f"{file}:{line}") from None
+
+
+def _parse_value(value: str) -> Any:
+    if _PLAIN_WORD.fullmatch(value):
+        return value
+    if value.isascii() and value.isdigit():
+        return int(value)
+    import tomllib
+
+    try:
+        parsed = tomllib.loads(f"value = {value}")
+    except tomllib.TOMLDecodeError:
+        return value
+    return parsed["value"] if parsed.keys() == {"value"} else value
+
+
+def _apply(settings: dict[str, Any], override: Override) -> None:
+    """Lays one override into the settings. A path through something that is no table is left for validation to name."""
+    table = settings
+    for name in override.path[:-1]:
+        inner = table.get(name)
+        if not isinstance(inner, dict):
+            if isinstance(inner, list):
+                raise ConfigError(
+                    f"{name} is a list of tables; --set can only replace it as a whole",
+                    where=override.where,
+                    todo=f"write --set '{name}=[{{...}}]' or a configuration file",
+                )
+            inner = table[name] = {}
+        table = inner
+    table[override.path[-1]] = override.value

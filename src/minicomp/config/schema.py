@@ -1,0 +1,250 @@
+"""The sections and keys of a configuration, their types, limits and defaults.
+
+This file is the reference: `minicomp config show` prints it filled in, and an error about a key quotes its
+`description`. Structs are frozen; a changed setting is a new Config. Key names carry their units. Nothing here is read
+before it means something: a key exists when the program acts on it.
+"""
+
+from fnmatch import fnmatchcase
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from minicomp.config.modes import MODE_PATTERN, OUTPUT_MODE_PATTERN
+
+ModeText = Annotated[str, Meta(pattern=MODE_PATTERN, description='a mode "WIDTHxHEIGHT@HZ", for example "1280x720@60"')]
+OutputModeText = Annotated[
+    str,
+    Meta(
+        pattern=OUTPUT_MODE_PATTERN,
+        description='"preferred", "highest-refresh", or a mode "WIDTHxHEIGHT[@HZ]", for example "1920x1080@60"',
+    ),
+]
+Transform = Literal[
+    "normal", "90", "180", "270", "flipped", "flipped-90", "flipped-180", "flipped-270"
+]  # in the order of wl_output.transform, so that the index is the protocol's number
+GlobalGroup = Literal[
+    "screencopy",
+    "export-dmabuf",
+    "virtual-keyboard",
+    "virtual-pointer",
+    "input-method",
+    "data-control",
+    "foreign-toplevel",
+    "gamma-control",
+    "output-management",
+    "output-power",
+    "layer-shell",
+]
+BindingKeys = Annotated[
+    str,
+    Meta(
+        pattern=r"^((Shift|Ctrl|Alt|Super|Mod[2-5])\+)*[A-Za-z0-9_]+$",
+        description='modifiers (Shift, Ctrl, Alt, Super, Mod2 to Mod5) and an xkb key name, for example "Super+Return"',
+    ),
+]
+BindingAction = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z]+(-[a-z]+)*(:.+)?$",
+        description="an action of the policy, with an argument after a colon where it takes one, "
+        'for example "close" or "spawn:foot"',
+    ),
+]
+PolicyName = Annotated[
+    str,
+    Meta(
+        pattern=r"^(kiosk|stacking|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$",
+        description='"kiosk", "stacking", or your own policy as "package.module:Class"',
+    ),
+]
+SocketName = Annotated[
+    str,
+    Meta(
+        pattern=r"^[^/\0]*$",
+        max_length=90,
+        description='the name of a socket in XDG_RUNTIME_DIR (no "/"), or "" for the first free wayland-N',
+    ),
+]
+Fraction = Annotated[float, Meta(gt=0, le=16, description="a number above 0, at most 16")]
+Milliseconds = Annotated[int, Meta(ge=0, le=3_600_000, description="milliseconds, 0 to 3600000")]
+
+
+class Section(Struct, frozen=True, forbid_unknown_fields=True):
+    """A table of the configuration."""
+
+
+class BackendSettings(Section, frozen=True):
+    """What minicomp draws to, and with what."""
+
+    kind: Literal["auto", "drm", "headless", "nested"] = "auto"
+    renderer: Literal["auto", "pixman", "gles2"] = "auto"
+    clock: Literal["real", "step"] = "real"  # step: the modelled display advances only when told (headless)
+    socket: SocketName = ""
+    xwayland: bool = False
+    vt_switching: bool = True  # Ctrl+Alt+F1 ... (drm)
+
+
+class OutputSettings(Section, frozen=True):
+    """Settings for the outputs whose name matches a pattern; the first matching [[output]] counts."""
+
+    name: Annotated[str, Meta(min_length=1, description='a name or pattern: "HDMI-A-1", "HEADLESS-*", "*"')] = "*"
+    mode: OutputModeText = "preferred"
+    scale: Fraction = 1.0
+    transform: Transform = "normal"
+    position: Annotated[tuple[int, int], Meta(description="[x, y] in layout coordinates")] | None = None
+    enabled: bool = True
+    adaptive_sync: bool = False
+
+
+class HeadlessSettings(Section, frozen=True):
+    """The modelled display."""
+
+    outputs: tuple[ModeText, ...] = ("1280x720@60",)  # HEADLESS-1, HEADLESS-2, ...
+    latch_us: Annotated[
+        int, Meta(ge=0, le=1_000_000, description="microseconds before vblank by which a frame must be committed")
+    ] = 1000
+
+
+class RenderSettings(Section, frozen=True):
+    """Where frames are composed."""
+
+    thread: bool = False
+
+    def __post_init__(self) -> None:
+        if self.thread:
+            raise ValueError("thread must be false: rendering on a thread of its own is not available yet")
+
+
+class PacingSettings(Section, frozen=True):
+    """When composing a frame begins."""
+
+    mode: Literal["asap"] = "asap"
+
+
+class PolicySettings(Section, frozen=True):
+    """Which windows go where: a file of src/minicomp/shell, or your own class."""
+
+    name: PolicyName = "kiosk"
+    options: dict[str, Any] = {}
+
+
+class KeyboardSettings(Section, frozen=True):
+    """The xkb keymap and key repeat of every keyboard. Empty names mean xkb's own defaults (XKB_DEFAULT_*)."""
+
+    layout: str = ""
+    variant: str = ""
+    options: str = ""
+    model: str = ""
+    rules: str = ""
+    repeat_rate_hz: Annotated[int, Meta(ge=0, le=1000, description="repeats a second, 0 to 1000; 0 is none")] = 25
+    repeat_delay_ms: Milliseconds = 600
+
+
+class CursorSettings(Section, frozen=True):
+    """The pointer's picture. An empty theme is the system's default."""
+
+    theme: str = ""
+    size: Annotated[int, Meta(ge=1, le=512, description="pixels, 1 to 512")] = 24
+    hide_after_ms: Milliseconds = 0  # 0: never hidden
+
+
+class BindingSettings(Section, frozen=True):
+    """A key combination and what it does. Kept from clients."""
+
+    keys: BindingKeys
+    action: BindingAction
+
+
+class TrustedClient(Section, frozen=True):
+    """A client that gets some of the globals that spy or inject. Every condition that is given must hold."""
+
+    globals: tuple[GlobalGroup | Literal["all"], ...]
+    exe: Annotated[str, Meta(pattern=r"^/", description="the absolute path of the client's executable")] | None = None
+    uid: Annotated[int, Meta(ge=0, description="a user id")] | None = None
+    socket: SocketName | None = None
+
+    def __post_init__(self) -> None:
+        if self.exe is None and self.uid is None and self.socket is None:
+            raise ValueError("needs at least one of exe, uid, socket: without a condition it would trust every client")
+
+
+class TrustSettings(Section, frozen=True):
+    """Who is offered the globals that spy or inject (see GlobalGroup).
+
+    same-uid: every client of the compositor's own user; listed: only the clients in [[trust.client]].
+    auto is same-uid with the headless backend and listed with all others.
+    """
+
+    mode: Literal["auto", "same-uid", "listed"] = "auto"
+    client: tuple[TrustedClient, ...] = ()
+
+
+class LimitSettings(Section, frozen=True):
+    """What one client may hold before it is disconnected, so that the others do not notice it."""
+
+    fds_per_client: Annotated[int, Meta(ge=8, le=65536, description="8 to 65536 file descriptors")] = 256
+    unread_bytes_per_client: Annotated[
+        int, Meta(ge=4096, le=1 << 30, description="4096 to 1073741824 bytes that the client has not read")
+    ] = 1 << 20
+    surfaces_per_client: Annotated[int, Meta(ge=1, le=1_000_000, description="1 to 1000000 surfaces")] = 2048
+
+
+class AppSettings(Section, frozen=True):
+    """The program to run; `minicomp run -- COMMAND` takes its place."""
+
+    command: tuple[str, ...] = ()
+    kill_grace_ms: Milliseconds = 5000  # between SIGTERM and SIGKILL
+
+
+class TraceSettings(Section, frozen=True):
+    """The run file (docs/trace-format.md)."""
+
+    path: str = ""  # empty: no trace
+    ring_records: Annotated[
+        int, Meta(ge=1024, le=1 << 24, description="records of 32 bytes kept per thread, 1024 to 16777216")
+    ] = 65536
+
+
+class LogSettings(Section, frozen=True):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Config(Section, frozen=True):
+    """A whole configuration; every section may be left out."""
+
+    backend: BackendSettings = BackendSettings()
+    output: tuple[OutputSettings, ...] = ()
+    headless: HeadlessSettings = HeadlessSettings()
+    render: RenderSettings = RenderSettings()
+    pacing: PacingSettings = PacingSettings()
+    policy: PolicySettings = PolicySettings()
+    keyboard: KeyboardSettings = KeyboardSettings()
+    cursor: CursorSettings = CursorSettings()
+    binding: tuple[BindingSettings, ...] = ()
+    trust: TrustSettings = TrustSettings()
+    limits: LimitSettings = LimitSettings()
+    app: AppSettings = AppSettings()
+    trace: TraceSettings = TraceSettings()
+    log: LogSettings = LogSettings()
+
+    def output_settings(self, name: str) -> OutputSettings:
+        """The settings for the output called `name`: the first [[output]] whose pattern matches, or the defaults."""
+        for settings in self.output:
+            if fnmatchcase(name, settings.name):
+                return settings
+        return OutputSettings(name=name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The effective settings as plain values, ready for json (the run file's META chunk holds them)."""
+        from msgspec import to_builtins
+
+        settings: dict[str, Any] = to_builtins(self)
+        return settings
+
+
+class RunOptions(Struct, frozen=True, kw_only=True):
+    """What `minicomp run` was asked for beyond the configuration."""
+
+    ready_fd: int | None = None  # an inherited fd: a line is written to it when clients can connect
+    stats: bool = False  # print the summary of the frame pipeline at the end
