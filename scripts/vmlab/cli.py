@@ -17,7 +17,7 @@ from .guest import TREE, Guest
 from .layers import LayerStore
 from .process import GuestProcess
 from .qemu import INPUT_DEVICES, Machine
-from .virtual_time import run_virtual_time
+from .virtual_time import run_virtual_time, store_results
 
 EXIT_TIMEOUT = 124
 EXIT_LAB_FAILED = 125
@@ -118,6 +118,7 @@ def _virtual(options: argparse.Namespace) -> int:
     run = run_virtual_time(
         options.command,
         files=options.file,
+        programs=options.program,
         results=options.result,
         timeout_s=options.timeout,
         memory=options.memory,
@@ -125,7 +126,9 @@ def _virtual(options: argparse.Namespace) -> int:
         cmdline=options.cmdline,
         env=dict(options.env),
         packages=options.package,
+        gles2=options.gles2,
     )
+    store_results(run, options.result)
     sys.stdout.buffer.write(run.output)
     sys.stdout.flush()
     if not options.quiet:
@@ -182,6 +185,8 @@ def _parser() -> argparse.ArgumentParser:
         add(name, action="append", dest="actions", metavar="STEPS", help="act from outside; see --help-steps")
     add("--virtual-time", action="store_true", help="run on QEMU's instruction clock: repeatable, no input or 9p")
     add("--file", action="append", default=[], metavar="PATH", help="with --virtual-time: also put this in the image")
+    add("--program", action="append", default=[], metavar="NAME", help="the same for a program and its libraries")
+    add("--gles2", action="store_true", help="with --virtual-time: also put Mesa's GLES2 into the image")
     add("--result", action="append", default=[], metavar="GUEST=HOST", help="with --virtual-time: bring a file back")
     add("--fetch", action="store_true", help="only fill the cache")
     add("--refresh", action="store_true", help="empty the cache first")

@@ -2,15 +2,15 @@
 
 The image holds a static busybox, the few modules that reach the host's files over 9p, and `init.sh`. It depends on
 the kernel only and is cached beside it; what differs from run to run is a second, small archive appended to it (the
-kernel unpacks archives one after the other). Everything is written in sorted order with fixed times and owners, so
-the same content gives the same bytes. Format: the kernel's Documentation/driver-api/early-userspace/buffer-format.rst.
+kernel unpacks archives one after the other). Everything is written in sorted order and belongs to root, so
+the same files give the same bytes. Format: the kernel's Documentation/driver-api/early-userspace/buffer-format.rst.
 """
 
 from __future__ import annotations
 
 import lzma
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from .errors import LabError
@@ -27,8 +27,6 @@ class Archive:
         self._entries: dict[str, tuple[int, bytes | Path]] = {}
         for folder in ("dev", "proc", "sys", "run", "tmp", "root"):
             self.add_folder(folder)
-        # The kernel opens it for init before /dev is mounted.
-        self._console = True
 
     def add_folder(self, path: str) -> None:
         self._put(path, stat.S_IFDIR | 0o755, b"")
@@ -44,16 +42,36 @@ class Archive:
         executable = source.stat().st_mode & 0o111
         self._put(path or str(source), stat.S_IFREG | (0o755 if executable else 0o644), source)
 
+    def add_tree(self, source: Path, path: str | None = None, skip: Callable[[Path], bool] = lambda _: False) -> None:
+        """A host folder with everything below it, links kept as links; `skip` leaves out files and folders."""
+        for entry in sorted(source.iterdir()):
+            place = f"{path or source}/{entry.name}"
+            if skip(entry):
+                continue
+            if entry.is_symlink():
+                self.add_link(place, str(entry.readlink()))
+            elif entry.is_dir():
+                self.add_folder(place)
+                self.add_tree(entry, place, skip)
+            elif entry.is_file():
+                self.add_file(entry, place)
+
+    def files(self) -> list[Path]:
+        """The host files that are in the archive."""
+        return [content for _, content in self._entries.values() if isinstance(content, Path)]
+
     def __contains__(self, path: str) -> bool:
         return path.strip("/") in self._entries
 
     def write(self, target: Path) -> None:
         with target.open("wb") as out:
             for number, (name, (mode, content)) in enumerate(sorted(self._entries.items()), start=1):
-                data = content.read_bytes() if isinstance(content, Path) else content
-                out.write(_record(name, number, mode, data))
-            if self._console:
-                out.write(_record("dev/console", len(self._entries) + 1, stat.S_IFCHR | 0o600, b"", (5, 1)))
+                # A file's own time: Python's compiled modules are valid for it.
+                is_file = isinstance(content, Path)
+                data, time_s = (content.read_bytes(), int(content.stat().st_mtime)) if is_file else (content, 0)
+                out.write(_record(name, number, mode, data, time_s))
+            # The kernel opens it for init, before /dev is mounted.
+            out.write(_record("dev/console", len(self._entries) + 1, stat.S_IFCHR | 0o600, b"", device=(5, 1)))
             out.write(_record("TRAILER!!!", 0, 0, b""))
 
     def _put(self, path: str, mode: int, content: bytes | Path) -> None:
@@ -64,10 +82,12 @@ class Archive:
         self._entries[name] = (mode, content)
 
 
-def _record(name: str, inode: int, mode: int, data: bytes, device: tuple[int, int] = (0, 0)) -> bytes:
+def _record(
+    name: str, inode: int, mode: int, data: bytes, time_s: int = 0, device: tuple[int, int] = (0, 0)
+) -> bytes:
     encoded = name.encode() + b"\0"
     links = 2 if stat.S_ISDIR(mode) else 1
-    fields = (inode, mode, 0, 0, links, 0, len(data), 0, 0, *device, len(encoded), 0)
+    fields = (inode, mode, 0, 0, links, time_s, len(data), 0, 0, *device, len(encoded), 0)
     header = b"070701" + b"".join(b"%08x" % field for field in fields) + encoded
     return header + bytes(-len(header) % 4) + data + bytes(-len(data) % 4)
 
