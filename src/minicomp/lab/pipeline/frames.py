@@ -159,4 +159,5 @@ def _nonzero(column: Ints) -> Ints:
 
 
 def _has_flag(flags: Ints, flag: int) -> Bools:
-    return np.not_equal(np.where(flags != MISSING, flags, 0) & int(flag), 0)
+    bits: Ints = np.where(flags != MISSING, flags, 0) & int(flag)
+    return bits.astype(np.bool_)

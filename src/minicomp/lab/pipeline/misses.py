@@ -9,9 +9,11 @@ The verdict compares the commit's time with the frame's planned start, and the f
 
 "Later" is more than half a refresh period after the predicted vblank: stamps jitter, vblanks do not. Content whose
 frame the display discarded is DISCARDED. UNJUDGED: nothing was predicted, the refresh period is unknown, or the
-frame's end lies outside the trace. The miss rate is MISSED / (ON_TIME + MISSED): what the compositor did with the commits that
-gave it the time it had planned with. With the step clock a commit's place on the modelled clock is not recorded: every
-commit counts as made before the planned start, since time stands still while clients work.
+frame's end lies outside the trace.
+
+The miss rate is MISSED / (ON_TIME + MISSED): what the compositor did with the commits that gave it the time it had
+planned with. With the step clock a commit's place on the modelled clock is not recorded: every commit counts as made
+before the planned start, since time stands still while clients work.
 """
 
 from __future__ import annotations

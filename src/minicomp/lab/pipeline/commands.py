@@ -1,0 +1,101 @@
+"""`minicomp trace summary|export|dump`: the command line of the run files.
+
+Imported when the command line is built, so everything heavy (numpy, the Perfetto protobufs) is imported when a command
+runs. What a user can put right is raised as MinicompError; the caller prints it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from minicomp.errors import ExitCode, MinicompError
+
+if TYPE_CHECKING:
+    from minicomp.lab.pipeline.runfile import Run
+
+EXIT_REFUSED = 1
+"""`trace summary` withheld percentiles because records were dropped."""
+
+
+def add_arguments(subparsers: Any) -> None:
+    """Adds the `trace` command to an argparse subparsers object; its namespace has run=`run`."""
+    trace = subparsers.add_parser("trace", help="read run files: summary, export, dump")
+    actions = trace.add_subparsers(dest="trace_command", required=True, metavar="ACTION")
+
+    summary = actions.add_parser("summary", help="percentiles of stages and metrics, missed vblanks, dropped records")
+    summary.add_argument("file", metavar="FILE", help="a run file, as `minicomp run --trace FILE` writes it")
+    summary.add_argument("--json", action="store_true", help="print JSON instead of text")
+    summary.add_argument("--output", metavar="NAME", help="only this output's frames and surfaces")
+    summary.add_argument("--force", action="store_true", help="give percentiles even when records were dropped")
+
+    export = actions.add_parser("export", help="write the run for other tools")
+    export.add_argument("file", metavar="FILE")
+    export.add_argument("--perfetto", metavar="OUT", help="a trace for ui.perfetto.dev and trace_processor")
+    export.add_argument("--csv", metavar="OUT", help="one row a frame, with PresentMon's column names")
+
+    dump = actions.add_parser("dump", help="print the records one by one")
+    dump.add_argument("file", metavar="FILE")
+    dump.add_argument("--limit", metavar="N", type=int, help="stop after N records")
+    trace.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs one of the commands; returns its exit code. Raises MinicompError."""
+    try:
+        from minicomp.lab.pipeline.runfile import read_run
+    except ModuleNotFoundError as error:
+        raise MinicompError(
+            f"reading traces needs {error.name}", todo="install minicomp[lab]", exit_code=ExitCode.UNAVAILABLE
+        ) from error
+
+    commands = {"summary": _summary, "export": _export, "dump": _dump}
+    return commands[args.trace_command](read_run(args.file), args)
+
+
+def _summary(trace: Run, args: argparse.Namespace) -> int:
+    from minicomp.lab.report.summary import summarise_run, to_json
+    from minicomp.lab.report.text import summary_text
+
+    summary = summarise_run(trace, output=args.output, force=args.force)
+    if args.json:
+        print(json.dumps(to_json(summary), indent=2))
+    else:
+        print(summary_text(summary), end="")
+    return EXIT_REFUSED if summary.refused else 0
+
+
+def _export(trace: Run, args: argparse.Namespace) -> int:
+    if not args.perfetto and not args.csv:
+        raise MinicompError("nothing to write", todo="give --perfetto OUT, --csv OUT or both", exit_code=ExitCode.USAGE)
+    if trace.cut_short:
+        print(f"{trace.path}: {trace.cut_short}; what is there is exported", file=sys.stderr)
+    if args.perfetto:
+        from minicomp.lab.report.perfetto_export import export_perfetto
+
+        print(f"{args.perfetto}: {export_perfetto(trace, args.perfetto)} events")
+    if args.csv:
+        from minicomp.lab.report.csv_export import export_csv
+
+        print(f"{args.csv}: {export_csv(trace, args.csv)} frames")
+    return 0
+
+
+def _dump(trace: Run, args: argparse.Namespace) -> int:
+    from minicomp.lab.pipeline.points import describe_flags, point_name, source_name
+
+    start_ns = int(trace.records["t_ns"][0]) if len(trace.records) else 0
+    rows = zip(trace.sources, trace.records, strict=True)
+    for source, record in itertools.islice(rows, args.limit):
+        t_ns, arg, frame_id, surface_id, point, output_id, flags = record.item()
+        ids = {"output": output_id, "frame": frame_id, "surface": surface_id, "arg": arg}
+        words = [f"{name}={value}" for name, value in ids.items() if value]
+        words.append(describe_flags(point, flags))
+        when = f"{(t_ns - start_ns) / 1e6:14.6f} ms"
+        print(f"{when}  {source_name(int(source)):6}  {point_name(point):16}  {' '.join(words)}".rstrip())
+    if trace.cut_short:
+        print(f"{trace.path}: {trace.cut_short}", file=sys.stderr)
+    return 0
