@@ -1,0 +1,61 @@
+/* wlroots' and libwayland's log handlers, in C: a Python callback would take the GIL on the frame path.
+ *
+ * The handlers are process-wide and know no server, so neither is the ring they fill. */
+#include <stdarg.h>
+#include <stdlib.h>
+#include <wlr/util/log.h>
+
+#include "log_verbs.h"
+#include "server.h"
+
+static struct mc_logring *process_ring;
+static enum mc_log_level lowest = MC_LOG_INFO;
+
+static void handle_wlr_log(enum wlr_log_importance importance, const char *format, va_list args)
+{
+    if (process_ring != NULL && importance != WLR_SILENT) {
+        mc_logring_vput(process_ring, MC_LOG_FROM_WLROOTS, (enum mc_log_level)importance, format, args);
+    }
+}
+
+static void handle_wayland_log(const char *format, va_list args)
+{
+    if (process_ring != NULL) {
+        /* libwayland has one level and uses it for clients' faults and for its own troubles alike. */
+        mc_logring_vput(process_ring, MC_LOG_FROM_LIBWAYLAND, MC_LOG_WARNING, format, args);
+    }
+}
+
+struct mc_logring *mc_log_init(int level)
+{
+    lowest = (enum mc_log_level)level;
+    enum wlr_log_importance importance = level >= MC_LOG_DEBUG ? WLR_DEBUG : level >= MC_LOG_INFO ? WLR_INFO : WLR_ERROR;
+    if (process_ring == NULL) {
+        struct mc_logring *ring = malloc(sizeof(*ring));
+        if (ring == NULL || mc_logring_init(ring) != 0) {
+            free(ring);
+            return NULL;
+        }
+        process_ring = ring; /* lives as long as the process: the handlers can be called until its very end */
+    }
+    wlr_log_init(importance, handle_wlr_log);
+    wl_log_set_handler_server(handle_wayland_log);
+    return process_ring;
+}
+
+void mc_log(struct mc_server *server, enum mc_log_level level, const char *format, ...)
+{
+    (void)server;
+    if (process_ring == NULL || (level == MC_LOG_DEBUG && lowest < MC_LOG_DEBUG)) {
+        return;
+    }
+    va_list args;
+    va_start(args, format);
+    mc_logring_vput(process_ring, MC_LOG_FROM_MINICOMP, level, format, args);
+    va_end(args);
+}
+
+int mc_log_fd(struct mc_logring *ring)
+{
+    return ring->fd;
+}

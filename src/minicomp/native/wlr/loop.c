@@ -1,0 +1,139 @@
+/* The loop thread: level-triggered epoll over libwayland's loop; waits unlocked, works locked. */
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "server.h"
+#include "server_verbs.h"
+
+#define LOCK_HOLD_REPORT_NS (500 * MC_NSEC_PER_USEC)
+
+static void trace_wait(struct mc_server *server, const struct mc_lock_wait *wait)
+{
+    if (wait->begin_ns != 0) {
+        mc_trace_at(&server->trace, wait->begin_ns, MC_POINT_LOCK_WAIT_BEGIN, 0, 0, 0, 0, mc_thread_source());
+        mc_trace_at(&server->trace, wait->end_ns, MC_POINT_LOCK_WAIT_END, 0, 0, 0, 0,
+                    (uint32_t)(wait->holder < 0 ? MC_SOURCE_POLICY : wait->holder));
+    }
+}
+
+/* Gives the lock back; a long hold is worth a record. */
+static void unlock(struct mc_server *server)
+{
+    /* Recorded with the lock still held, so that policy threads stay one producer of their ring. */
+    uint64_t held_ns = mc_now_ns() - server->lock.acquired_ns;
+    if (held_ns > LOCK_HOLD_REPORT_NS) {
+        mc_trace_now(&server->trace, MC_POINT_LOCK_HOLD, 0, 0, 0, held_ns, mc_thread_source());
+    }
+    mc_lock_release(&server->lock);
+}
+
+void mc_verb_begin(struct mc_server *server)
+{
+    struct mc_lock_wait wait = mc_lock_acquire(&server->lock);
+    trace_wait(server, &wait);
+    server->committing = NULL;
+}
+
+void mc_verb_end(struct mc_server *server)
+{
+    unlock(server);
+    mc_loop_kick(server);
+}
+
+static void signal_fd(int fd)
+{
+    uint64_t one = 1;
+    ssize_t written = write(fd, &one, sizeof(one));
+    (void)written; /* EAGAIN only when the counter is full: then it is readable anyway */
+}
+
+void mc_loop_kick(struct mc_server *server)
+{
+    signal_fd(server->wake_fd);
+}
+
+static void drain(int fd)
+{
+    uint64_t value;
+    ssize_t got = read(fd, &value, sizeof(value));
+    (void)got; /* EAGAIN: somebody else's wake-up was counted in ours */
+}
+
+static void *loop_main(void *data)
+{
+    struct mc_server *server = data;
+    struct wl_event_loop *loop = wl_display_get_event_loop(server->display);
+    bool terminated = false;
+    pthread_setname_np(pthread_self(), "mc-loop");
+    mc_thread_set_source(MC_SOURCE_LOOP);
+    while (!atomic_load(&server->stop) && !terminated) {
+        struct epoll_event ready[4];
+        int count = epoll_wait(server->epoll_fd, ready, 4, -1);
+        if (count < 0 && errno != EINTR) {
+            mc_log(server, MC_LOG_ERROR, "event loop: epoll_wait failed (errno %d)", errno);
+            break;
+        }
+        mc_trace_now(&server->trace, MC_POINT_EPOLL_WAKE, 0, 0, 0, count < 0 ? 0 : (uint64_t)count, 0);
+        for (int i = 0; i < count; i++) {
+            if (ready[i].data.fd == server->wake_fd) {
+                drain(server->wake_fd);
+            } else if (ready[i].data.fd == server->terminate_fd) {
+                terminated = true;
+            }
+        }
+        struct mc_lock_wait wait = mc_lock_acquire(&server->lock);
+        trace_wait(server, &wait);
+        server->committing = NULL;
+        mc_trace_now(&server->trace, MC_POINT_DISPATCH_BEGIN, 0, 0, 0, wait.end_ns - wait.begin_ns, 0);
+        wl_event_loop_dispatch(loop, 0);
+        /* Only here: flushing can destroy clients and run their listeners. */
+        wl_display_flush_clients(server->display);
+        mc_trace_now(&server->trace, MC_POINT_DISPATCH_END, 0, 0, 0, 0, 0);
+        unlock(server);
+    }
+    mc_push(server, MC_EVENT_LOOP_ENDED, 0, atomic_load(&server->stop) ? 0 : 1, 0);
+    signal_fd(server->ended_fd);
+    return NULL;
+}
+
+static int watch(int epoll_fd, int fd)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
+    return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : -errno;
+}
+
+int mc_loop_start(struct mc_server *server, int terminate_fd)
+{
+    server->terminate_fd = terminate_fd;
+    server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (server->epoll_fd < 0) {
+        return -errno;
+    }
+    int error = watch(server->epoll_fd, wl_event_loop_get_fd(wl_display_get_event_loop(server->display)));
+    if (error == 0) {
+        error = watch(server->epoll_fd, server->wake_fd);
+    }
+    if (error == 0 && terminate_fd >= 0) {
+        error = watch(server->epoll_fd, terminate_fd);
+    }
+    if (error != 0) {
+        return error;
+    }
+    mc_loop_kick(server); /* idle sources from set-up are waiting */
+    error = pthread_create(&server->loop_thread, NULL, loop_main, server);
+    server->loop_running = error == 0;
+    return -error;
+}
+
+void mc_loop_stop(struct mc_server *server)
+{
+    if (!server->loop_running) {
+        return;
+    }
+    atomic_store(&server->stop, true);
+    mc_loop_kick(server);
+    pthread_join(server->loop_thread, NULL);
+    server->loop_running = false;
+}

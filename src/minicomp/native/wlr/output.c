@@ -1,0 +1,356 @@
+/* Outputs: their life, their configuration, and the scene's idea of where surfaces are. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <wlr/interfaces/wlr_output.h>
+#include <wlr/backend.h>
+#include <wlr/types/wlr_output.h>
+#include <wlr/types/wlr_output_layout.h>
+#include <wlr/types/wlr_surface.h>
+
+#include "input.h"
+#include "server.h"
+#include "vdisplay.h"
+
+/* What an output.commit changed that clients, windows and the pointer must hear of. */
+#define STATE_PLACE                                                                                             \
+    (WLR_OUTPUT_STATE_MODE | WLR_OUTPUT_STATE_SCALE | WLR_OUTPUT_STATE_TRANSFORM | WLR_OUTPUT_STATE_ENABLED)
+
+struct mc_output *mc_output_from(struct mc_server *server, struct wlr_output *wlr_output)
+{
+    (void)server;
+    return wlr_output != NULL ? wlr_output->data : NULL;
+}
+
+struct mc_output *mc_output_at(struct mc_server *server, double lx, double ly)
+{
+    double nearest_lx, nearest_ly;
+    wlr_output_layout_closest_point(server->output_layout, NULL, lx, ly, &nearest_lx, &nearest_ly);
+    return mc_output_from(server, wlr_output_layout_output_at(server->output_layout, nearest_lx, nearest_ly));
+}
+
+/* wlr_scene_surface.primary_output survives its output in wlroots 0.15: the next commit would use freed memory. */
+static void forget_primary(struct wlr_scene_node *node, struct wlr_output *gone)
+{
+    if (node->type == WLR_SCENE_NODE_SURFACE) {
+        struct wlr_scene_surface *surface = wlr_scene_surface_from_node(node);
+        if (surface->primary_output == gone) {
+            surface->primary_output = NULL;
+        }
+    }
+    struct wlr_scene_node *child;
+    wl_list_for_each(child, &node->state.children, state.link)
+    {
+        forget_primary(child, gone);
+    }
+}
+
+void mc_scene_refresh_outputs(struct mc_server *server)
+{
+    /* wlr_scene recomputes a subtree's outputs when it is moved, and only then. */
+    struct wlr_scene_node *root = &server->scene->node;
+    wlr_scene_node_set_position(root, 1, 0);
+    wlr_scene_node_set_position(root, 0, 0);
+    mc_seat_repick(server);
+}
+
+static void handle_output_commit(struct wl_listener *listener, void *data)
+{
+    struct mc_output *output = wl_container_of(listener, output, commit);
+    struct wlr_output_event_commit *event = data;
+    if ((event->committed & STATE_PLACE) != 0) {
+        mc_scene_refresh_outputs(output->server);
+        mc_push(output->server, MC_EVENT_OUTPUT_CHANGED, output->handle, 0, 0);
+    }
+}
+
+static void handle_output_destroy(struct wl_listener *listener, void *data)
+{
+    struct mc_output *output = wl_container_of(listener, output, destroy);
+    struct mc_server *server = output->server;
+    (void)data;
+    mc_frame_finish(output);
+    mc_capture_drop(output);
+    mc_unlisten(&output->commit);
+    mc_unlisten(&output->destroy);
+    wlr_output_layout_remove(server->output_layout, output->wlr_output);
+    forget_primary(&server->scene->node, output->wlr_output);
+    wl_list_remove(&output->link);
+    output->wlr_output->data = NULL;
+    mc_handles_remove(&server->handles, output->handle);
+    mc_scene_refresh_outputs(server);
+    mc_push(server, MC_EVENT_OUTPUT_GONE, output->handle, 0, 0);
+    free(output);
+}
+
+static void handle_new_output(struct wl_listener *listener, void *data)
+{
+    struct mc_server *server = wl_container_of(listener, server, new_output);
+    struct wlr_output *wlr_output = data;
+    if (wlr_output->non_desktop) {
+        return;
+    }
+    struct mc_output *output = calloc(1, sizeof(*output));
+    if (output == NULL || !wlr_output_init_render(wlr_output, server->allocator, server->renderer)) {
+        mc_log(server, MC_LOG_ERROR, "output %s: cannot be rendered to", wlr_output->name);
+        free(output);
+        return;
+    }
+    output->server = server;
+    output->wlr_output = wlr_output;
+    output->id = ++server->next_output_id;
+    if (mc_frame_init(output) != 0) {
+        mc_log(server, MC_LOG_ERROR, "output %s: no timer", wlr_output->name);
+        free(output);
+        return;
+    }
+    output->handle = mc_handles_add(&server->handles, MC_HANDLE_OUTPUT, output);
+    wlr_output->data = output;
+    wl_list_insert(server->outputs.prev, &output->link);
+    mc_listen(&wlr_output->events.commit, &output->commit, handle_output_commit);
+    mc_listen(&wlr_output->events.destroy, &output->destroy, handle_output_destroy);
+    mc_push(server, MC_EVENT_OUTPUT_NEW, output->handle, 0, 0);
+}
+
+void mc_outputs_attach(struct mc_server *server)
+{
+    mc_listen(&server->backend->events.new_output, &server->new_output, handle_new_output);
+}
+
+void mc_outputs_detach(struct mc_server *server)
+{
+    mc_unlisten(&server->new_output);
+    struct mc_output *output, *next;
+    wl_list_for_each_safe(output, next, &server->outputs, link)
+    {
+        handle_output_destroy(&output->destroy, output->wlr_output);
+    }
+}
+
+static struct mc_output *find(struct mc_server *server, uint64_t handle)
+{
+    return mc_handles_get(&server->handles, MC_HANDLE_OUTPUT, handle);
+}
+
+static struct wlr_output_mode *pick_mode(struct wlr_output *wlr_output, const struct mc_output_config *config)
+{
+    struct wlr_output_mode *best = NULL, *mode;
+    int32_t width = config->width, height = config->height;
+    if (width == 0) {
+        struct wlr_output_mode *preferred = wlr_output_preferred_mode(wlr_output);
+        if (preferred == NULL || config->refresh_mhz == 0) {
+            return preferred;
+        }
+        width = preferred->width;
+        height = preferred->height;
+    }
+    wl_list_for_each(mode, &wlr_output->modes, link)
+    {
+        if (mode->width != width || mode->height != height) {
+            continue;
+        }
+        /* A monitor's 59.951 Hz is what people call 60. */
+        if (config->refresh_mhz != 0 && abs(mode->refresh - config->refresh_mhz) > 500) {
+            continue;
+        }
+        if (best == NULL || mode->refresh > best->refresh) {
+            best = mode;
+        }
+    }
+    return best;
+}
+
+static void set_mode(struct wlr_output *wlr_output, const struct mc_output_config *config)
+{
+    struct wlr_output_mode *mode = pick_mode(wlr_output, config);
+    if (mode != NULL) {
+        if (mode != wlr_output->current_mode) {
+            wlr_output_set_mode(wlr_output, mode);
+        }
+        return;
+    }
+    bool same = wlr_output->width == config->width && wlr_output->height == config->height &&
+                (config->refresh_mhz == 0 || wlr_output->refresh == config->refresh_mhz);
+    if (config->width > 0 && !same) {
+        wlr_output_set_custom_mode(wlr_output, config->width, config->height, config->refresh_mhz);
+    }
+}
+
+static bool apply(struct wlr_output *wlr_output, const struct mc_output_config *config)
+{
+    wlr_output_enable(wlr_output, config->enabled);
+    if (config->enabled) {
+        set_mode(wlr_output, config);
+        if (config->scale > 0 && config->scale != wlr_output->scale) {
+            wlr_output_set_scale(wlr_output, config->scale);
+        }
+        if (config->transform != (int32_t)wlr_output->transform) {
+            wlr_output_set_transform(wlr_output, (enum wl_output_transform)config->transform);
+        }
+        wlr_output_enable_adaptive_sync(wlr_output, config->adaptive_sync);
+    }
+    if (!wlr_output_test(wlr_output)) {
+        wlr_output_rollback(wlr_output);
+        return false;
+    }
+    return wlr_output_commit(wlr_output);
+}
+
+int mc_output_configure(struct mc_server *server, uint64_t handle, const struct mc_output_config *config)
+{
+    mc_verb_begin(server);
+    struct mc_output *output = find(server, handle);
+    if (output == NULL) {
+        mc_verb_end(server);
+        return -ENOENT;
+    }
+    struct wlr_output *wlr_output = output->wlr_output;
+    if (!apply(wlr_output, config)) {
+        mc_verb_end(server);
+        return -EINVAL;
+    }
+    if (!config->enabled) {
+        wlr_output_layout_remove(server->output_layout, wlr_output);
+        forget_primary(&server->scene->node, wlr_output);
+        mc_redraw_reset(&output->redraw);
+    } else if (config->automatic_position) {
+        if (wlr_output_layout_get(server->output_layout, wlr_output) == NULL) {
+            wlr_output_layout_add_auto(server->output_layout, wlr_output);
+        }
+    } else {
+        wlr_output_layout_add(server->output_layout, wlr_output, config->x, config->y);
+    }
+    output->scene_output = wlr_scene_get_scene_output(server->scene, wlr_output);
+    struct wlr_box *box = wlr_output_layout_get_box(server->output_layout, wlr_output);
+    output->usable = box != NULL ? *box : (struct wlr_box){0};
+    mc_scene_refresh_outputs(server);
+    mc_push(server, MC_EVENT_OUTPUT_CHANGED, handle, 0, 0);
+    mc_verb_end(server);
+    return 0;
+}
+
+static void copy_text(char *out, size_t size, const char *text)
+{
+    snprintf(out, size, "%s", text != NULL ? text : "");
+}
+
+int mc_output_get_info(struct mc_server *server, uint64_t handle, struct mc_output_info *info_ret)
+{
+    mc_verb_begin(server);
+    struct mc_output *output = find(server, handle);
+    if (output == NULL) {
+        mc_verb_end(server);
+        return -ENOENT;
+    }
+    struct wlr_output *wlr_output = output->wlr_output;
+    struct wlr_box *box = wlr_output_layout_get_box(server->output_layout, wlr_output);
+    *info_ret = (struct mc_output_info){
+        .handle = handle,
+        .id = output->id,
+        .enabled = wlr_output->enabled,
+        .adaptive_sync = wlr_output->adaptive_sync_status == WLR_OUTPUT_ADAPTIVE_SYNC_ENABLED,
+        .mode_width = wlr_output->width,
+        .mode_height = wlr_output->height,
+        .refresh_mhz = wlr_output->refresh,
+        .phys_width_mm = wlr_output->phys_width,
+        .phys_height_mm = wlr_output->phys_height,
+        .scale = wlr_output->scale,
+        .transform = (int32_t)wlr_output->transform,
+        .modelled = mc_vdisplay_is_output(wlr_output),
+        .latch_ns = mc_vdisplay_latch_ns(wlr_output),
+        .frames = output->frames,
+        .failed_commits = output->failed_commits,
+        .callback_only = output->callback_only,
+        .last_present_ns = output->last_present_ns,
+        .usable_x = output->usable.x,
+        .usable_y = output->usable.y,
+        .usable_width = output->usable.width,
+        .usable_height = output->usable.height,
+    };
+    if (box != NULL) {
+        info_ret->x = box->x;
+        info_ret->y = box->y;
+        info_ret->width = box->width;
+        info_ret->height = box->height;
+    }
+    copy_text(info_ret->name, sizeof(info_ret->name), wlr_output->name);
+    copy_text(info_ret->make, sizeof(info_ret->make), wlr_output->make);
+    copy_text(info_ret->model, sizeof(info_ret->model), wlr_output->model);
+    copy_text(info_ret->serial, sizeof(info_ret->serial), wlr_output->serial);
+    mc_verb_end(server);
+    return 0;
+}
+
+size_t mc_outputs_list(struct mc_server *server, uint64_t *handles_ret, size_t max)
+{
+    size_t count = 0;
+    mc_verb_begin(server);
+    struct mc_output *output;
+    wl_list_for_each(output, &server->outputs, link)
+    {
+        if (count < max) {
+            handles_ret[count] = output->handle;
+        }
+        count++;
+    }
+    mc_verb_end(server);
+    return count;
+}
+
+int mc_output_capture(struct mc_server *server, uint64_t handle)
+{
+    mc_verb_begin(server);
+    struct mc_output *output = find(server, handle);
+    int result = output == NULL ? -ENOENT : !output->wlr_output->enabled ? -EINVAL : 0;
+    if (result == 0) {
+        mc_capture_drop(output);
+        output->capture_wanted = true;
+        wlr_output_update_needs_frame(output->wlr_output);
+    }
+    mc_verb_end(server);
+    return result;
+}
+
+int mc_output_capture_take(struct mc_server *server, uint64_t handle, uint8_t *pixels_ret, size_t size,
+                           int32_t *width_ret, int32_t *height_ret)
+{
+    mc_verb_begin(server);
+    struct mc_output *output = find(server, handle);
+    int result = 0;
+    if (output == NULL) {
+        result = -ENOENT;
+    } else if (output->capture == NULL) {
+        result = output->capture_wanted ? -EAGAIN : -EIO;
+    } else {
+        *width_ret = output->capture_width;
+        *height_ret = output->capture_height;
+        size_t needed = (size_t)output->capture_width * (size_t)output->capture_height * 4;
+        if (needed > size) {
+            result = -ENOSPC;
+        } else {
+            memcpy(pixels_ret, output->capture, needed);
+            mc_capture_drop(output);
+        }
+    }
+    mc_verb_end(server);
+    return result;
+}
+
+void mc_capture_drop(struct mc_output *output)
+{
+    free(output->capture);
+    output->capture = NULL;
+    output->capture_wanted = false;
+}
+
+int mc_output_set_usable(struct mc_server *server, uint64_t handle, int x, int y, int width, int height)
+{
+    mc_verb_begin(server);
+    struct mc_output *output = find(server, handle);
+    if (output != NULL) {
+        output->usable = (struct wlr_box){x, y, width, height};
+    }
+    mc_verb_end(server);
+    return output != NULL ? 0 : -ENOENT;
+}

@@ -1,0 +1,283 @@
+/* The native plane's root object: what Python set up through pywlroots, and what C adds to it.
+ *
+ * Ownership: Python creates and destroys the wlroots objects (compositor/server.py), C borrows them and owns its
+ * listeners, outputs, windows and threads. Everything here is touched only with `lock` held, except the fields
+ * marked otherwise. Verbs (mc_<area>_<verb>, called by Python on any thread) take the lock themselves; handlers
+ * (handle_*) run on the loop thread, which holds it. No Python is ever called from here. */
+#ifndef MC_SERVER_H
+#define MC_SERVER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <wayland-server-core.h>
+#include <wlr/types/wlr_scene.h>
+
+#include "../pure/clock.h"
+#include "../pure/events.h"
+#include "../pure/handles.h"
+#include "../pure/lock.h"
+#include "../pure/logring.h"
+#include "../pure/queue.h"
+#include "../pure/redraw.h"
+#include "../pure/trace.h"
+#include "../pure/vblank.h"
+#include "server_verbs.h"
+
+struct mc_seat;
+struct mc_stack_item;
+
+/* Scene trees, bottom to top. A window's popups live in its own tree. */
+enum mc_stack {
+    MC_STACK_BACKGROUND = 0, /* layer-shell background */
+    MC_STACK_BOTTOM = 1,     /* layer-shell bottom */
+    MC_STACK_WINDOWS = 2,
+    MC_STACK_TOP = 3,        /* layer-shell top */
+    MC_STACK_FULLSCREEN = 4, /* full-screen windows cover panels */
+    MC_STACK_UNMANAGED = 5,  /* X11 override-redirect: menus, tooltips */
+    MC_STACK_OVERLAY = 6,    /* layer-shell overlay: lock screens, on-screen keyboards */
+    MC_STACK_DRAG = 7,       /* drag icons */
+    MC_STACK_COUNT = 8,
+};
+
+struct mc_limits {
+    uint32_t fds_per_client;      /* file descriptors a client may send within a second */
+    uint32_t surfaces_per_client; /* live wl_surfaces */
+    uint32_t unread_bytes;        /* events sent but not read; the socket's buffer */
+};
+
+struct mc_server {
+    /* Created by Python; all borrowed, all set before mc_server_start. */
+    struct wl_display *display;
+    struct wlr_backend *backend;
+    struct wlr_renderer *renderer;
+    struct wlr_allocator *allocator;
+    struct wlr_compositor *compositor;
+    struct wlr_scene *scene;
+    struct wlr_output_layout *output_layout;
+    struct wlr_presentation *presentation;
+    struct wlr_seat *wlr_seat;
+    struct wlr_cursor *cursor;
+    struct wlr_xcursor_manager *xcursor_manager;
+
+    struct mc_lock lock;
+    struct mc_trace trace;     /* any thread */
+    struct mc_queue queue;     /* any thread */
+    struct mc_handles handles; /* what Python may name */
+
+    struct wlr_scene_tree *stack[MC_STACK_COUNT];
+    float background[4]; /* shown where nothing is: red, green, blue, alpha, each 0..1 */
+
+    struct wl_list outputs; /* mc_output.link */
+    uint16_t next_output_id;
+    struct wl_list clients; /* mc_client.link */
+    struct mc_clients *client_rules; /* owned; client.c */
+    uint32_t next_client_id;
+    struct wl_list surfaces; /* mc_surface.link */
+    uint32_t next_surface_id;
+    struct wl_list windows; /* mc_window.link, newest first */
+    struct wl_list layers;  /* mc_layer.link */
+    struct mc_shell *shell; /* owned; windows.c, shell.h */
+    struct mc_seat *seat;   /* owned; input.c */
+    struct mc_limits limits;
+
+    /* While a wl_surface.commit is being applied: whose. wlr_scene raises needs_frame for every commit with a
+     * frame callback; this tells such a wish from a real need. Cleared by whatever happens next. */
+    struct mc_surface *committing;
+
+    /* Modelled clock (step): ~0 means real time. */
+    bool step;
+    uint64_t step_now_ns;
+    struct wl_list timers; /* mc_timer.link: armed timers, step clock only */
+
+    /* What composing one frame visits; grown when the scene grows, never freed between frames. */
+    struct mc_draw_item *draw_items;
+    size_t draw_capacity, draw_count;
+
+    /* Loop thread. */
+    pthread_t loop_thread;
+    bool loop_running;
+    int epoll_fd;
+    int ended_fd;     /* eventfd: the loop thread has returned */
+    int wake_fd;      /* eventfd: a verb ran, idle sources or unsent events may be waiting */
+    int terminate_fd; /* libwayland's own, duplicated: wl_display_terminate was called */
+    _Atomic bool stop;
+    uint64_t last_cpu_ns, last_nvcsw, last_nivcsw, last_minflt, last_majflt; /* at the last composed frame */
+
+    struct wl_protocol_logger *protocol_logger;
+    struct wl_listener new_output, new_surface, client_created, backend_destroy, layout_change;
+    struct mc_logring *logring; /* process-wide; any thread */
+};
+
+/* ---- life (server.c) ---- */
+
+/* A server with its lock, queue and lists; nothing of wlroots yet. NULL when memory is short. lock_inherit: the
+ * lock inherits priorities (PTHREAD_PRIO_INHERIT). */
+struct mc_server *mc_server_create(bool lock_inherit);
+/* After Python filled in the borrowed objects: scene trees, listeners, protocol logger. 0 or -errno. */
+int mc_server_attach(struct mc_server *server);
+/* Detaches every listener and frees outputs, windows and seat. The loop thread must have ended; call before the
+ * wlroots objects are destroyed. Safe to call twice. */
+void mc_server_detach(struct mc_server *server);
+void mc_server_destroy(struct mc_server *server);
+
+/* ---- loop thread (loop.c) ---- */
+
+/* Starts the loop thread. terminate_fd: a duplicate of libwayland's termination eventfd, now owned, or -1. */
+int mc_loop_start(struct mc_server *server, int terminate_fd);
+/* Asks the loop thread to end and joins it. */
+void mc_loop_stop(struct mc_server *server);
+/* Lets the loop thread dispatch idle sources and flush clients; any thread, lock held or not. */
+void mc_loop_kick(struct mc_server *server);
+
+/* Every verb begins and ends with these; they also trace waits. Unlocking kicks the loop thread. */
+void mc_verb_begin(struct mc_server *server);
+void mc_verb_end(struct mc_server *server);
+
+/* ---- time (timer.c) ---- */
+
+/* Now on the compositor's clock: real, or modelled with the step clock. */
+uint64_t mc_server_now_ns(struct mc_server *server);
+
+/* A one-shot timer on the compositor's clock with ns resolution; fires on the loop thread, or on the thread that
+ * advances the step clock, lock held either way. */
+struct mc_timer {
+    struct mc_server *server;
+    void (*fire)(void *data, uint64_t deadline_ns);
+    void *data;
+    uint64_t deadline_ns; /* 0: not armed */
+    int fd;               /* timerfd, owned; -1 with the step clock */
+    struct wl_event_source *source;
+    struct wl_list link; /* mc_server.timers while armed with the step clock */
+};
+
+int mc_timer_init(struct mc_timer *timer, struct mc_server *server, void (*fire)(void *data, uint64_t deadline_ns),
+                  void *data);
+void mc_timer_finish(struct mc_timer *timer);
+void mc_timer_arm(struct mc_timer *timer, uint64_t deadline_ns);
+void mc_timer_disarm(struct mc_timer *timer);
+/* Verb: moves the step clock forward to until_ns, firing timers in order. -EINVAL without the step clock. */
+int mc_clock_advance(struct mc_server *server, uint64_t until_ns);
+
+/* ---- surfaces and clients (surface.c, client.c) ---- */
+
+struct mc_client {
+    struct wl_list link; /* mc_server.clients */
+    struct mc_server *server;
+    struct wl_client *client;
+    uint64_t handle;
+    uint32_t id;     /* in the trace */
+    uint32_t grants; /* bits of privileged globals it may see; decided once, at connection */
+    int32_t pid;
+    uint32_t uid;
+    uint32_t surfaces; /* live */
+    uint32_t fds_in_window;
+    uint64_t fd_window_ns; /* start of the current one-second window */
+    bool killed;
+    struct wl_listener destroy;
+};
+
+/* The mc_client of a wl_client; NULL only when memory was short as it connected. */
+struct mc_client *mc_client_from(struct mc_server *server, struct wl_client *client);
+/* Tells the client why and disconnects it once its turn is over. */
+void mc_client_kill_now(struct mc_client *client, const char *reason);
+void mc_client_count_fds(struct mc_client *client, uint32_t count);
+int mc_clients_init(struct mc_server *server);
+void mc_clients_attach(struct mc_server *server);
+void mc_clients_detach(struct mc_server *server);
+void mc_clients_finish(struct mc_server *server);
+
+struct mc_surface {
+    struct wl_list link; /* mc_server.surfaces */
+    struct mc_server *server;
+    struct wlr_surface *surface; /* surface->data points back here */
+    struct mc_client *client;    /* NULL while the client is going away */
+    uint32_t id;                 /* in the trace; never reused in a run */
+    uint64_t commits;            /* applied so far */
+    uint64_t latched;            /* commit number last composed on its primary output */
+    bool feedback_wanted;        /* wp_presentation.feedback since the last commit */
+    struct wl_listener commit, destroy;
+};
+
+static inline struct mc_surface *mc_surface_from(struct wlr_surface *surface)
+{
+    return surface != NULL ? surface->data : NULL;
+}
+
+int mc_surfaces_attach(struct mc_server *server);
+void mc_surfaces_detach(struct mc_server *server);
+void mc_surfaces_forget_client(struct mc_client *client);
+
+/* ---- outputs and frames (output.c, frame.c) ---- */
+
+struct mc_output {
+    struct wl_list link; /* mc_server.outputs */
+    struct mc_server *server;
+    struct wlr_output *wlr_output;
+    struct wlr_scene_output *scene_output; /* NULL while not in the layout */
+    uint64_t handle;
+    uint16_t id; /* in the trace */
+    struct mc_redraw redraw;
+    uint32_t frame_id;      /* last composed frame; counts from 1 */
+    uint64_t last_present_ns;
+    uint64_t flip_vblank_ns; /* predicted vblank of the frame in flight or queued */
+    uint64_t frames, failed_commits, callback_only;
+    struct mc_timer timer; /* estimated vblank, and retry after a refused commit */
+    struct wlr_box usable; /* layout coordinates, less layer-shell exclusive zones; set by policy */
+    uint64_t planned_ns;   /* when the queued frame is to be composed */
+    bool capture_wanted; /* the next composed frame is to be copied */
+    uint8_t *capture;    /* owned; the copy, until it is taken */
+    int32_t capture_width, capture_height;
+    struct wl_listener frame, needs_frame, present, commit, destroy;
+};
+
+struct mc_output *mc_output_from(struct mc_server *server, struct wlr_output *wlr_output);
+/* The output under a layout point, else the nearest, else NULL without any. */
+struct mc_output *mc_output_at(struct mc_server *server, double lx, double ly);
+void mc_outputs_attach(struct mc_server *server);
+void mc_outputs_detach(struct mc_server *server);
+int mc_frame_init(struct mc_output *output);
+void mc_frame_finish(struct mc_output *output);
+void mc_capture_drop(struct mc_output *output);
+/* Recomputes which outputs every surface is on; wlr_scene misses changes of outputs themselves. */
+void mc_scene_refresh_outputs(struct mc_server *server);
+
+/* ---- what a scene node belongs to ---- */
+
+/* The root node of a window's or layer surface's tree has node.data pointing to the object's first member. */
+struct mc_node_tag {
+    enum mc_handle_kind kind; /* MC_HANDLE_WINDOW or MC_HANDLE_LAYER */
+    uint64_t handle;
+};
+
+/* The tag of the window or layer surface that a node is part of, or NULL. */
+struct mc_node_tag *mc_node_tag_of(struct wlr_scene_node *node);
+
+/* ---- log (log.c) ---- */
+
+void mc_log(struct mc_server *server, enum mc_log_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* ---- small helpers ---- */
+
+static inline void mc_listen(struct wl_signal *signal, struct wl_listener *listener, wl_notify_func_t notify)
+{
+    listener->notify = notify;
+    wl_signal_add(signal, listener);
+}
+
+/* Removes a listener that was connected, or was never (zeroed); safe to call twice. */
+static inline void mc_unlisten(struct wl_listener *listener)
+{
+    if (listener->link.next != NULL) {
+        wl_list_remove(&listener->link);
+        listener->link.next = listener->link.prev = NULL;
+    }
+}
+
+static inline void mc_push(struct mc_server *server, enum mc_event_kind kind, uint64_t handle, int64_t a, int64_t b)
+{
+    mc_queue_push(&server->queue, kind, handle, a, b);
+}
+
+#endif

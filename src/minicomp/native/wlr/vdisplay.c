@@ -1,0 +1,458 @@
+/* The modelled display.
+ *
+ * An output keeps KMS's flip rules: a commit is latched by the first vblank at least latch_ns later and shown then;
+ * until it is, a second commit is refused (EBUSY). "Presented" carries the vblank's exact time and number, however
+ * late this machine woke us; late waking shows in the trace as EPOLL_WAKE after the vblank. Presentation flags say
+ * vsync only: neither a hardware clock nor hardware completion is claimed. wlroots' own headless backend is no
+ * model: it ticks in whole milliseconds and calls a frame presented as it is committed. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <wlr/interfaces/wlr_input_device.h>
+#include <wlr/interfaces/wlr_keyboard.h>
+#include <wlr/interfaces/wlr_output.h>
+#include <wlr/interfaces/wlr_pointer.h>
+#include <wlr/interfaces/wlr_touch.h>
+#include <wlr/backend/interface.h>
+
+#include "server.h"
+#include "vdisplay.h"
+
+#define MAX_CONNECTORS 64
+#define MAX_SIZE 16384
+#define PIXELS_PER_METRE 3780 /* 96 dpi: the physical size that makes scale 1 right */
+
+struct vdisplay {
+    struct wlr_backend base;
+    struct mc_server *server;
+    struct wl_display *display;
+    struct wl_listener display_destroy;
+    struct wl_list outputs; /* voutput.link */
+    bool started;
+    struct wlr_input_device *devices[3]; /* keyboard, pointer, touch */
+};
+
+struct voutput {
+    struct wlr_output base;
+    struct vdisplay *owner;
+    struct wl_list link;
+    int connector;
+    struct wlr_output_mode mode; /* the monitor's own, preferred */
+    struct mc_vblank vblank;
+    struct mc_timer timer; /* fires at the vblank that shows the pending flip */
+    bool flip_pending;
+    uint64_t flip_seq;
+    uint32_t flip_commit_seq;
+    int fault_vblanks, fault_count; /* fault_vblanks 0: refuse the commit */
+};
+
+static const struct wlr_output_impl output_impl;
+static const struct wlr_backend_impl backend_impl;
+
+static struct voutput *voutput_from(struct wlr_output *wlr_output)
+{
+    struct voutput *output = wl_container_of(wlr_output, output, base);
+    return output;
+}
+
+bool mc_vdisplay_is_output(const struct wlr_output *wlr_output)
+{
+    return wlr_output->impl == &output_impl;
+}
+
+uint64_t mc_vdisplay_latch_ns(const struct wlr_output *wlr_output)
+{
+    return mc_vdisplay_is_output(wlr_output) ? voutput_from((struct wlr_output *)wlr_output)->vblank.latch_ns : 0;
+}
+
+/* ---- flips ---- */
+
+static void send_present(struct voutput *output, bool presented)
+{
+    uint64_t vblank_ns = mc_vblank_time(&output->vblank, output->flip_seq);
+    struct timespec when = mc_timespec(vblank_ns);
+    struct wlr_output_event_present event = {
+        .commit_seq = output->flip_commit_seq,
+        .presented = presented,
+        .when = &when,
+        .seq = (unsigned int)output->flip_seq,
+        .refresh = (int)mc_vblank_period_ns(&output->vblank),
+        .flags = WLR_OUTPUT_PRESENT_VSYNC,
+    };
+    output->flip_pending = false;
+    wlr_output_send_present(&output->base, &event);
+}
+
+static void handle_vblank(void *data, uint64_t deadline_ns)
+{
+    (void)deadline_ns;
+    struct voutput *output = data;
+    if (!output->flip_pending) {
+        return;
+    }
+    send_present(output, true);
+    wlr_output_send_frame(&output->base);
+}
+
+static void cancel_flip(struct voutput *output)
+{
+    mc_timer_disarm(&output->timer);
+    if (output->flip_pending) {
+        send_present(output, false);
+        output->base.frame_pending = false;
+    }
+}
+
+static bool take_refusal(struct voutput *output)
+{
+    if (output->fault_count > 0 && output->fault_vblanks == 0) {
+        output->fault_count--;
+        return true;
+    }
+    return false;
+}
+
+static bool output_test(struct wlr_output *wlr_output)
+{
+    uint32_t supported = WLR_OUTPUT_STATE_BACKEND_OPTIONAL | WLR_OUTPUT_STATE_BUFFER | WLR_OUTPUT_STATE_MODE |
+                         WLR_OUTPUT_STATE_ENABLED;
+    const struct wlr_output_state *state = &wlr_output->pending;
+    if ((state->committed & ~supported) != 0) {
+        return false;
+    }
+    if ((state->committed & WLR_OUTPUT_STATE_MODE) != 0 && state->mode_type == WLR_OUTPUT_STATE_MODE_CUSTOM) {
+        return state->custom_mode.width <= MAX_SIZE && state->custom_mode.height <= MAX_SIZE;
+    }
+    return true;
+}
+
+static void change_mode(struct voutput *output)
+{
+    const struct wlr_output_state *state = &output->base.pending;
+    cancel_flip(output);
+    int32_t refresh_mhz;
+    if (state->mode_type == WLR_OUTPUT_STATE_MODE_FIXED) {
+        refresh_mhz = state->mode->refresh;
+        wlr_output_update_mode(&output->base, state->mode);
+    } else {
+        refresh_mhz = state->custom_mode.refresh > 0 ? state->custom_mode.refresh : output->mode.refresh;
+        wlr_output_update_custom_mode(&output->base, state->custom_mode.width, state->custom_mode.height,
+                                      refresh_mhz);
+    }
+    if ((uint32_t)refresh_mhz != output->vblank.refresh_mhz) {
+        mc_vblank_set_refresh(&output->vblank, mc_server_now_ns(output->owner->server), (uint32_t)refresh_mhz);
+    }
+}
+
+static bool output_commit(struct wlr_output *wlr_output)
+{
+    struct voutput *output = voutput_from(wlr_output);
+    uint32_t committed = wlr_output->pending.committed;
+    if (!output_test(wlr_output)) {
+        return false;
+    }
+    bool flip = (committed & WLR_OUTPUT_STATE_BUFFER) != 0;
+    if (flip && (output->flip_pending || take_refusal(output))) {
+        return false;
+    }
+    if ((committed & WLR_OUTPUT_STATE_MODE) != 0) {
+        change_mode(output);
+    }
+    if ((committed & WLR_OUTPUT_STATE_ENABLED) != 0) {
+        if (!wlr_output->pending.enabled) {
+            cancel_flip(output);
+        }
+        wlr_output_update_enabled(wlr_output, wlr_output->pending.enabled);
+    }
+    if (flip) {
+        uint64_t now_ns = mc_server_now_ns(output->owner->server);
+        output->flip_pending = true;
+        output->flip_seq = mc_vblank_flip_seq(&output->vblank, now_ns);
+        output->flip_commit_seq = wlr_output->commit_seq + 1;
+        if (output->fault_count > 0) {
+            output->fault_count--;
+            output->flip_seq += (uint64_t)output->fault_vblanks;
+        }
+        mc_timer_arm(&output->timer, mc_vblank_time(&output->vblank, output->flip_seq));
+    }
+    return true;
+}
+
+static void output_destroy(struct wlr_output *wlr_output)
+{
+    struct voutput *output = voutput_from(wlr_output);
+    mc_timer_finish(&output->timer);
+    wl_list_remove(&output->link);
+    free(output);
+}
+
+static const struct wlr_output_impl output_impl = {
+    .destroy = output_destroy,
+    .test = output_test,
+    .commit = output_commit,
+};
+
+/* ---- connectors ---- */
+
+static struct voutput *find(struct vdisplay *display, int connector)
+{
+    struct voutput *output;
+    wl_list_for_each(output, &display->outputs, link)
+    {
+        if (output->connector == connector) {
+            return output;
+        }
+    }
+    return NULL;
+}
+
+static void announce(struct voutput *output)
+{
+    wl_signal_emit(&output->owner->base.events.new_output, &output->base);
+}
+
+static int plug(struct vdisplay *display, int connector, int width, int height, int refresh_mhz, uint64_t latch_ns)
+{
+    if (connector == 0) {
+        connector = 1;
+        while (find(display, connector) != NULL) {
+            connector++;
+        }
+    }
+    if (connector < 1 || connector > MAX_CONNECTORS || width < 1 || height < 1 || width > MAX_SIZE ||
+        height > MAX_SIZE || refresh_mhz < 1 || latch_ns >= 1000000000000ull / (uint64_t)refresh_mhz) {
+        return -EINVAL;
+    }
+    if (find(display, connector) != NULL) {
+        return -EEXIST;
+    }
+    struct voutput *output = calloc(1, sizeof(*output));
+    if (output == NULL) {
+        return -ENOMEM;
+    }
+    output->owner = display;
+    output->connector = connector;
+    int error = mc_timer_init(&output->timer, display->server, handle_vblank, output);
+    if (error != 0) {
+        free(output);
+        return error;
+    }
+    wlr_output_init(&output->base, &display->base, &output_impl, display->display);
+    output->mode = (struct wlr_output_mode){width, height, refresh_mhz, true, {0}};
+    wl_list_insert(&output->base.modes, &output->mode.link);
+    output->base.phys_width = width * 1000 / PIXELS_PER_METRE;
+    output->base.phys_height = height * 1000 / PIXELS_PER_METRE;
+    strcpy(output->base.make, "minicomp");
+    strcpy(output->base.model, "modelled");
+    snprintf(output->base.serial, sizeof(output->base.serial), "%d", connector);
+    char text[64];
+    snprintf(text, sizeof(text), "HEADLESS-%d", connector);
+    output->base.name = strdup(text);
+    snprintf(text, sizeof(text), "minicomp modelled display %d", connector);
+    output->base.description = strdup(text);
+    output->vblank = (struct mc_vblank){mc_server_now_ns(display->server), (uint32_t)refresh_mhz, latch_ns};
+    wl_list_insert(display->outputs.prev, &output->link);
+    if (display->started) {
+        announce(output);
+    }
+    return connector;
+}
+
+static struct vdisplay *vdisplay_of(struct mc_server *server)
+{
+    struct wlr_backend *backend = server->backend;
+    if (backend == NULL || backend->impl != &backend_impl) {
+        return NULL;
+    }
+    struct vdisplay *display = wl_container_of(backend, display, base);
+    return display;
+}
+
+int mc_vdisplay_plug(struct mc_server *server, int connector, int width, int height, int refresh_mhz,
+                     uint64_t latch_ns)
+{
+    mc_verb_begin(server);
+    struct vdisplay *display = vdisplay_of(server);
+    int result = display == NULL ? -ENODEV : plug(display, connector, width, height, refresh_mhz, latch_ns);
+    mc_verb_end(server);
+    return result;
+}
+
+int mc_vdisplay_unplug(struct mc_server *server, int connector)
+{
+    mc_verb_begin(server);
+    struct vdisplay *display = vdisplay_of(server);
+    struct voutput *output = display != NULL ? find(display, connector) : NULL;
+    if (output != NULL) {
+        wlr_output_destroy(&output->base);
+    }
+    mc_verb_end(server);
+    return output != NULL ? 0 : -ENOENT;
+}
+
+int mc_vdisplay_inject_fault(struct mc_server *server, int connector, int vblanks, int count)
+{
+    mc_verb_begin(server);
+    struct vdisplay *display = vdisplay_of(server);
+    struct voutput *output = display != NULL ? find(display, connector) : NULL;
+    if (output != NULL) {
+        output->fault_vblanks = vblanks;
+        output->fault_count = count;
+    }
+    mc_verb_end(server);
+    return output != NULL ? 0 : -ENOENT;
+}
+
+uint64_t mc_vdisplay_next_vblank(struct mc_server *server, int connector, uint64_t t_ns)
+{
+    mc_verb_begin(server);
+    struct vdisplay *display = vdisplay_of(server);
+    struct voutput *output = display != NULL ? find(display, connector) : NULL;
+    uint64_t vblank_ns = 0;
+    if (output != NULL) {
+        vblank_ns = mc_vblank_time(&output->vblank, mc_vblank_seq_at_or_after(&output->vblank, t_ns));
+    }
+    mc_verb_end(server);
+    return vblank_ns;
+}
+
+/* ---- input devices ---- */
+
+/* Without an impl.destroy wlroots frees the device and its inner object itself. */
+static struct wlr_input_device *create_device(enum wlr_input_device_type type)
+{
+    struct wlr_input_device *device = calloc(1, sizeof(*device));
+    if (device == NULL) {
+        return NULL;
+    }
+    const char *name = type == WLR_INPUT_DEVICE_KEYBOARD  ? "minicomp keyboard"
+                       : type == WLR_INPUT_DEVICE_POINTER ? "minicomp pointer"
+                                                          : "minicomp touch";
+    wlr_input_device_init(device, type, NULL, name, 0, 0);
+    bool ok = true;
+    if (type == WLR_INPUT_DEVICE_KEYBOARD) {
+        ok = (device->keyboard = calloc(1, sizeof(*device->keyboard))) != NULL;
+        if (ok) {
+            wlr_keyboard_init(device->keyboard, NULL);
+        }
+    } else if (type == WLR_INPUT_DEVICE_POINTER) {
+        ok = (device->pointer = calloc(1, sizeof(*device->pointer))) != NULL;
+        if (ok) {
+            wlr_pointer_init(device->pointer, NULL);
+        }
+    } else {
+        ok = (device->touch = calloc(1, sizeof(*device->touch))) != NULL;
+        if (ok) {
+            wlr_touch_init(device->touch, NULL);
+        }
+    }
+    if (!ok) {
+        free((void *)device->name);
+        free(device);
+        return NULL;
+    }
+    return device;
+}
+
+struct wlr_input_device *mc_vdisplay_device(struct wlr_backend *backend, enum wlr_input_device_type type)
+{
+    if (backend == NULL || backend->impl != &backend_impl) {
+        return NULL;
+    }
+    struct vdisplay *display = wl_container_of(backend, display, base);
+    for (size_t i = 0; i < 3; i++) {
+        if (display->devices[i] != NULL && display->devices[i]->type == type) {
+            return display->devices[i];
+        }
+    }
+    return NULL;
+}
+
+/* ---- the backend ---- */
+
+static bool backend_start(struct wlr_backend *backend)
+{
+    struct vdisplay *display = wl_container_of(backend, display, base);
+    display->started = true;
+    for (size_t i = 0; i < 3; i++) {
+        wl_signal_emit(&backend->events.new_input, display->devices[i]);
+    }
+    struct voutput *output, *next;
+    wl_list_for_each_safe(output, next, &display->outputs, link)
+    {
+        announce(output);
+    }
+    return true;
+}
+
+static void backend_destroy(struct wlr_backend *backend)
+{
+    struct vdisplay *display = wl_container_of(backend, display, base);
+    mc_unlisten(&display->display_destroy);
+    struct voutput *output, *next;
+    wl_list_for_each_safe(output, next, &display->outputs, link)
+    {
+        wlr_output_destroy(&output->base);
+    }
+    for (size_t i = 0; i < 3; i++) {
+        if (display->devices[i] != NULL) {
+            wlr_input_device_destroy(display->devices[i]);
+        }
+    }
+    wlr_backend_finish(backend);
+    free(display);
+}
+
+static clockid_t backend_get_presentation_clock(struct wlr_backend *backend)
+{
+    (void)backend;
+    return CLOCK_MONOTONIC; /* with the step clock: its modelled time, which begins at CLOCK_MONOTONIC's */
+}
+
+static uint32_t backend_get_buffer_caps(struct wlr_backend *backend)
+{
+    (void)backend;
+    return WLR_BUFFER_CAP_DATA_PTR | WLR_BUFFER_CAP_DMABUF | WLR_BUFFER_CAP_SHM;
+}
+
+static const struct wlr_backend_impl backend_impl = {
+    .start = backend_start,
+    .destroy = backend_destroy,
+    .get_presentation_clock = backend_get_presentation_clock,
+    .get_buffer_caps = backend_get_buffer_caps,
+};
+
+static void handle_display_destroy(struct wl_listener *listener, void *data)
+{
+    (void)data;
+    struct vdisplay *display = wl_container_of(listener, display, display_destroy);
+    backend_destroy(&display->base);
+}
+
+struct wlr_backend *mc_vdisplay_create(struct mc_server *server, struct wl_display *wl_display)
+{
+    static const enum wlr_input_device_type types[3] = {
+        WLR_INPUT_DEVICE_KEYBOARD,
+        WLR_INPUT_DEVICE_POINTER,
+        WLR_INPUT_DEVICE_TOUCH,
+    };
+    struct vdisplay *display = calloc(1, sizeof(*display));
+    if (display == NULL) {
+        return NULL;
+    }
+    wlr_backend_init(&display->base, &backend_impl);
+    display->server = server;
+    display->display = wl_display;
+    wl_list_init(&display->outputs);
+    display->display_destroy.notify = handle_display_destroy;
+    wl_display_add_destroy_listener(wl_display, &display->display_destroy);
+    for (size_t i = 0; i < 3; i++) {
+        display->devices[i] = create_device(types[i]);
+        if (display->devices[i] == NULL) {
+            backend_destroy(&display->base);
+            return NULL;
+        }
+    }
+    return &display->base;
+}
