@@ -1,0 +1,109 @@
+"""Chooses and creates the wlroots backend: KMS, the modelled display, or a window on a developer's desktop.
+
+pywlroots' `lib` is used directly, not its wrapper classes: those import 70 ms worth of modules and carry destructors
+that run in an order of their own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from minicomp.errors import PreconditionError
+from minicomp.native.wlr import lib
+
+if TYPE_CHECKING:
+    from minicomp.config import Config
+
+from wlroots import ffi as wlr_ffi
+from wlroots import lib as wlr
+
+Kind = Literal["drm", "headless", "nested"]
+
+
+def choose_kind(configured: str) -> Kind:
+    """Resolves `auto`: drm where there is a display card, headless where there is none.
+
+    A card without a usable seat is not silently replaced by headless: starting the drm backend then fails with what is
+    missing.
+    """
+    if configured == "auto":
+        return "drm" if any(Path("/dev/dri").glob("card*")) else "headless"
+    assert configured in ("drm", "headless", "nested")
+    return configured  # type: ignore[return-value]
+
+
+@contextmanager
+def environment(**values: str) -> Iterator[None]:
+    """Sets variables that wlroots reads only while something is created, so that clients do not inherit them."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def create_backend(server: Any, display: Any, kind: Kind) -> Any:
+    """A `struct wlr_backend *`, not started. Raises PreconditionError that says what is missing."""
+    if kind == "headless":
+        backend = lib.mc_vdisplay_create(server, display)
+        if not backend:
+            raise MemoryError("modelled display")
+        return backend
+    if kind == "nested":
+        if os.environ.get("WAYLAND_DISPLAY"):
+            names = "wayland"
+        elif os.environ.get("DISPLAY"):
+            names = "x11"
+        else:
+            raise PreconditionError(
+                "the nested backend needs a desktop to open a window on",
+                where="backend.kind",
+                todo="set WAYLAND_DISPLAY or DISPLAY, or use --backend headless",
+            )
+    else:
+        if not any(Path("/dev/dri").glob("card*")):
+            raise PreconditionError(
+                "there is no display card (/dev/dri/card*)",
+                where="backend.kind",
+                todo="load the graphics driver, or use --backend headless",
+            )
+        names = "libinput,drm"
+    with environment(WLR_BACKENDS=names):
+        backend = wlr.wlr_backend_autocreate(display)
+    if not backend:
+        raise PreconditionError(
+            f"wlroots could not open the {kind} backend (its messages are above)",
+            where="backend.kind",
+            todo="a seat is needed: run from a TTY with seatd or logind; `minicomp doctor --for kiosk` says more"
+            if kind == "drm"
+            else "is the desktop's socket reachable?",
+        )
+    return backend
+
+
+def create_renderer(backend: Any, config: Config, kind: Kind) -> Any:
+    """A `struct wlr_renderer *`: what the config names; `auto` is pixman on the modelled display, else wlroots' choice."""
+    name = config.backend.renderer
+    if name == "auto" and kind == "headless":
+        name = "pixman"
+    values = {} if name == "auto" else {"WLR_RENDERER": name}
+    with environment(**values):
+        renderer = wlr.wlr_renderer_autocreate(backend)
+    if not renderer:
+        raise PreconditionError(
+            f"no {name} renderer can be made for the {kind} backend (wlroots' messages are above)",
+            where="backend.renderer",
+            todo="use --set backend.renderer=pixman, which needs no GPU",
+        )
+    return renderer
+
+

@@ -1,0 +1,74 @@
+"""Starting, watching and ending client programs, by pidfd: a background grandchild keeps nothing alive, and a recycled
+pid is never signalled."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from select import POLLIN, poll
+
+from minicomp.errors import ExitCode, MinicompError, exit_code_of_child
+
+
+def spawn(argv: list[str], environment: dict[str, str]) -> int:
+    """Starts argv[0] (looked up in PATH) with default signal handling; its pid.
+
+    Raises MinicompError with exit code 127 (not found) or 126 (cannot be executed).
+    """
+    try:
+        return os.posix_spawnp(
+            argv[0], argv, environment, setsigdef=[signal.SIGPIPE, signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+        )
+    except FileNotFoundError:
+        raise MinicompError(
+            f"{argv[0]}: command not found", exit_code=ExitCode.NOT_FOUND, todo="is it installed and in PATH?"
+        ) from None
+    except OSError as error:
+        raise MinicompError(
+            f"{argv[0]}: cannot be executed: {error.strerror}", exit_code=ExitCode.CANNOT_EXECUTE
+        ) from None
+
+
+@dataclass
+class Child:
+    """A program that is being watched. `pidfd` is owned: close() it."""
+
+    pid: int
+    pidfd: int
+
+    @classmethod
+    def start(cls, argv: list[str], environment: dict[str, str]) -> Child:
+        pid = spawn(argv, environment)
+        return cls(pid, os.pidfd_open(pid))
+
+    def poll(self) -> int | None:
+        """The exit code (128+n for signal n) once it has ended, else None. Reaps it."""
+        result = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG)
+        if result is None:
+            return None
+        return exit_code_of_child(result.si_code, result.si_status)
+
+    def end(self, grace_ms: int) -> int:
+        """Asks it to end (SIGTERM), insists (SIGKILL) after the grace time; its exit code."""
+        for number, wait_ms in ((signal.SIGTERM, grace_ms), (signal.SIGKILL, -1)):
+            code = self.poll()
+            if code is not None:
+                return code
+            signal.pidfd_send_signal(self.pidfd, number)  # type: ignore[attr-defined]
+            self._wait(wait_ms)
+        code = self.poll()
+        assert code is not None
+        return code
+
+    def _wait(self, timeout_ms: int) -> None:
+        poller = poll()
+        poller.register(self.pidfd, POLLIN)
+        deadline = time.monotonic() + timeout_ms / 1000
+        while not poller.poll(None if timeout_ms < 0 else max(0.0, (deadline - time.monotonic()) * 1000)):
+            if timeout_ms >= 0 and time.monotonic() >= deadline:
+                return
+
+    def close(self) -> None:
+        os.close(self.pidfd)

@@ -1,0 +1,55 @@
+"""Telling others that clients can connect: a ready fd and systemd's notification socket.
+
+Protocols: `--ready-fd` as in s6 (https://skarnet.org/software/s6/notifywhenup.html) and gamescope, a newline-ended line;
+sd_notify(3), a datagram to the socket in NOTIFY_SOCKET.
+"""
+
+from __future__ import annotations
+
+import os
+
+from minicomp.errors import ConfigError
+
+
+def check_ready_fd(fd: int | None) -> None:
+    """Raises ConfigError when the fd of --ready-fd is not open for writing, before anything is started."""
+    if fd is None:
+        return
+    try:
+        flags = os.get_blocking(fd)
+    except OSError:
+        raise ConfigError(
+            f"file descriptor {fd} is not open", where="--ready-fd", todo="for example --ready-fd 3 3>&1"
+        ) from None
+    del flags
+    os.set_inheritable(fd, False)
+
+
+def announce(ready_fd: int | None, socket: str, x11_display: str) -> None:
+    """Writes "WAYLAND_DISPLAY=... [DISPLAY=...]" to the ready fd and closes it, and READY=1 to systemd."""
+    if ready_fd is not None:
+        line = f"WAYLAND_DISPLAY={socket}" + (f" DISPLAY={x11_display}" if x11_display else "") + "\n"
+        try:
+            os.write(ready_fd, line.encode())
+        except BrokenPipeError:
+            pass  # whoever asked has stopped waiting
+        os.close(ready_fd)
+    notify("READY=1")
+
+
+def notify(state: str) -> None:
+    """One sd_notify message; nothing when no NOTIFY_SOCKET is set."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    import socket
+
+    if address[0] == "@":
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+        try:
+            sender.sendto(state.encode(), address)
+        except OSError as error:
+            import logging
+
+            logging.getLogger("minicomp.run").warning("systemd was not notified: %s", error)

@@ -1,0 +1,229 @@
+"""`minicomp run`: one compositor, its policy, and the program it is for, from start to the last cleanup.
+
+The main thread supervises: signals, the program's pidfd, native log messages, the health of the policy. Policy runs on
+a thread of its own, frames and input on native ones.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from select import POLLIN, poll
+from typing import TYPE_CHECKING, Any
+
+from minicomp.compositor import readiness
+from minicomp.compositor.child import Child
+from minicomp.compositor.policy_thread import PolicyThread, log_native
+from minicomp.compositor.runtime_dir import ensure_runtime_dir
+from minicomp.errors import ExitCode, PreconditionError
+
+if TYPE_CHECKING:
+    from minicomp.compositor.server import Compositor
+    from minicomp.config import Config, RunOptions
+
+log = logging.getLogger("minicomp.run")
+
+READY_TIMEOUT_S = 10.0
+TICK_MS = 500
+
+
+
+class Supervisor:
+    """What the main thread does while the compositor runs."""
+
+    def __init__(self, compositor: Compositor, policy: PolicyThread) -> None:
+        self.compositor = compositor
+        self.policy = policy
+        self.child: Child | None = None
+        self.stop_signal = 0
+        self.loop_ended = False
+        self.on_tick: list[Any] = []
+        lib = compositor.lib
+        self._log_fd = lib.mc_log_fd(compositor.logring)
+        self._ended_fd = lib.mc_loop_ended_fd(compositor.server)
+        self._loggers = {
+            0: logging.getLogger("minicomp.native"),
+            1: logging.getLogger("minicomp.wlroots"),
+            2: logging.getLogger("minicomp.libwayland"),
+        }
+        self._poller = poll()
+        self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        for fd in (self._log_fd, self._ended_fd, self._wake_read):
+            self._poller.register(fd, POLLIN)
+        self._handlers: dict[int, Any] = {}
+
+    def __enter__(self) -> Supervisor:
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            self._handlers[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(-1)
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+        self.drain_log()
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        self.stop_signal = self.stop_signal or number
+
+    def request_stop(self) -> None:
+        """From any thread: end the run as if by a signal, with exit code 0."""
+        self.stop_signal = self.stop_signal or -1
+        os.write(self._wake_write, b"\0")
+
+    def drain_log(self) -> None:
+        log_native(self.compositor.logring, self._loggers)
+
+    def watch(self, fd: int) -> None:
+        self._poller.register(fd, POLLIN)
+
+    def step(self, timeout_ms: float) -> None:
+        """Waits for something, then does what is due."""
+        ready = {fd for fd, _ in self._poller.poll(timeout_ms)}
+        if self._wake_read in ready:
+            os.read(self._wake_read, 512)
+        if self._log_fd in ready:
+            self.drain_log()
+        if self._ended_fd in ready:
+            self.loop_ended = True
+        self.policy.check()
+        for function in self.on_tick:
+            function()
+
+    def run(self, command: list[str], kill_grace_ms: int) -> int:
+        """Until the program ends, a signal arrives or the compositor fails; the exit code."""
+        environment = self.compositor.client_environment()
+        if command:
+            self.child = Child.start(command, environment)
+            self.watch(self.child.pidfd)
+        while True:
+            if self.child is not None:
+                code = self.child.poll()
+                if code is not None:
+                    return code
+            if self.stop_signal:
+                return self._stopped(kill_grace_ms)
+            if self.loop_ended or self.policy.fatal is not None:
+                self._end_child(kill_grace_ms)
+                return self._failed()
+            self.step(TICK_MS)
+
+    def _stopped(self, kill_grace_ms: int) -> int:
+        if self.stop_signal > 0:
+            log.info("%s: ending", signal.Signals(self.stop_signal).name)
+        code = self._end_child(kill_grace_ms)
+        if self.stop_signal < 0 or code is None:
+            return ExitCode.OK
+        return code
+
+    def _end_child(self, kill_grace_ms: int) -> int | None:
+        return self.child.end(kill_grace_ms) if self.child is not None else None
+
+    def _failed(self) -> int:
+        if self.policy.fatal is not None:
+            return ExitCode.COMPOSITOR_FAILED
+        if self.compositor.backend_kind == "drm":
+            log.error("the display device was lost; a supervisor should start minicomp again")
+            return ExitCode.DEVICE_LOST
+        log.error("the compositor's event loop ended by itself")
+        return ExitCode.COMPOSITOR_FAILED
+
+
+def wait_until_ready(supervisor: Supervisor) -> None:
+    """Until an output is on (clients can connect since the socket exists). Raises PreconditionError after a while.
+
+    On KMS a kiosk may start with its monitor off: then being ready means waiting for one, and clients may connect.
+    """
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    compositor = supervisor.compositor
+    while not any(output.enabled for output in compositor.outputs):
+        if supervisor.stop_signal or supervisor.loop_ended or supervisor.policy.fatal:
+            return
+        if time.monotonic() > deadline or (compositor.backend_kind == "drm" and not list(compositor.outputs)):
+            if compositor.backend_kind == "drm":
+                log.warning("no output is connected yet; going on without one")
+                return
+            raise PreconditionError("no output could be switched on", todo="see the messages above")
+        supervisor.step(5)
+
+
+def run(config: Config, command: list[str], options: RunOptions) -> int:
+    """Runs the compositor for `command` (or until stopped); the process's exit code. Raises MinicompError."""
+    readiness.check_ready_fd(options.ready_fd)
+    command = command or list(config.app.command)
+    with ExitStack() as cleanup:
+        kind_is_headless = config.backend.kind == "headless" or not any(Path("/dev/dri").glob("card*"))
+        ensure_runtime_dir(cleanup, may_create=kind_is_headless)
+        from minicomp.compositor.dispatch import Dispatcher
+        from minicomp.compositor.server import Compositor
+        from minicomp.shell.policy import load_policy
+
+        policy_class = load_policy(config.policy.name)
+        compositor = cleanup.enter_context(Compositor(config))
+        dispatcher = Dispatcher(compositor, policy_class(compositor, config.policy.options))
+        policy = PolicyThread(compositor, dispatcher)
+        supervisor = cleanup.enter_context(Supervisor(compositor, policy))
+        dispatcher.request_stop = supervisor.request_stop
+        trace_path = _trace_path(cleanup, config, options)
+        trace = None
+        if trace_path is not None:
+            from minicomp.compositor.tracefile import TraceFile
+
+            trace = TraceFile(compositor, trace_path)
+            supervisor.on_tick.append(trace.update_names)
+        policy.start()
+        code: int
+        try:
+            wait_until_ready(supervisor)
+            readiness.announce(options.ready_fd, compositor.socket, compositor.x11_display)
+            log.info("ready: WAYLAND_DISPLAY=%s (%s)", compositor.socket, compositor.backend_kind)
+            code = supervisor.run(command, config.app.kill_grace_ms)
+        finally:
+            readiness.notify("STOPPING=1")
+            stuck = not policy.stop()
+            if trace is not None:
+                trace.update_names()
+            compositor.lib.mc_loop_stop(compositor.server)
+            if trace is not None and (error := trace.close()):
+                log.error("the trace %s ends early: %s", trace.path, error)
+            if supervisor.child is not None:
+                supervisor.child.close()
+            supervisor.drain_log()
+        if options.stats and trace_path is not None:
+            _print_stats(trace_path)
+        if stuck:
+            return _leave_stuck(cleanup, code)
+        return code
+
+
+def _trace_path(cleanup: ExitStack, config: Config, options: RunOptions) -> Path | None:
+    if config.trace.path:
+        return Path(config.trace.path)
+    if options.stats:
+        folder = cleanup.enter_context(tempfile.TemporaryDirectory(prefix="minicomp-"))
+        return Path(folder, "run.mct")
+    return None
+
+
+def _print_stats(path: Path) -> None:
+    from minicomp.lab.pipeline.commands import print_summary
+
+    print_summary(path)
+
+
+def _leave_stuck(cleanup: ExitStack, code: int) -> int:
+    """Policy code never returned: its thread would use a server that is gone. End without waiting for it."""
+    log.error("policy never returned; leaving without it")
+    cleanup.close()
+    sys.stderr.flush()
+    sys.stdout.flush()
+    os._exit(code)

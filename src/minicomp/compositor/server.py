@@ -1,0 +1,316 @@
+"""The compositor: wlroots set up through pywlroots, the native plane attached to it, and both taken down again.
+
+Everything made is undone in reverse order, also when set-up fails half-way. wlroots is touched from here only before the
+loop thread starts, after it has ended, or inside `locked()`. No Python listener hangs on a wlroots signal: it would
+take the GIL on the frame path.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minicomp.compositor import backend as backends
+from minicomp.compositor.globals import apply_trust, create_globals
+from minicomp.compositor.outputs import Outputs
+from minicomp.config import parse_mode
+from minicomp.errors import MinicompError, PreconditionError
+from minicomp.native.wlr import ffi, lib
+
+if TYPE_CHECKING:
+    from minicomp.config import Config
+
+from pywayland import lib as wayland
+from wlroots import lib as wlr
+
+log = logging.getLogger("minicomp.server")
+
+_LOG_LEVELS = {"error": 1, "warning": 1, "info": 2, "debug": 3}
+
+
+class Compositor:
+    """One compositor in this process: `with Compositor(config) as compositor: ...` runs it.
+
+    Attributes that policy code may use: `config`, `outputs`, `socket` (WAYLAND_DISPLAY's value), `server` (the native
+    `struct mc_server *` for verbs), `ffi`, `lib`, `spawn(argv)`.
+    """
+
+    ffi = ffi
+    lib = lib
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.backend_kind: backends.Kind = backends.choose_kind(config.backend.kind)
+        self.server: Any = None
+        self.display: Any = None
+        self.output_layout: Any = None
+        self.output_manager: Any = None
+        self.xwayland: Any = None
+        self.socket = ""
+        self.x11_display = ""
+        self.outputs: Outputs
+        self.logring: Any = None
+        self._undo = ExitStack()
+        self.children: list[int] = []  # pids started by spawn(), reaped by whoever runs the supervisor
+
+    def __enter__(self) -> Compositor:
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    # ---- set-up ----
+
+    def start(self) -> None:
+        """Everything up to a running loop thread and a socket that accepts clients. Raises MinicompError."""
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self) -> None:
+        config, undo = self.config, self._undo
+        self.logring = _made("log ring", lib.mc_log_init(_LOG_LEVELS[config.log.level]))
+        self.server = server = _made("server", lib.mc_server_create(True))
+        undo.callback(lib.mc_server_destroy, server)
+        terminate_fd = self._create_display()
+        step = config.backend.clock == "step"
+        if step and self.backend_kind != "headless":
+            raise MinicompError(
+                "the step clock needs the modelled display",
+                where="backend.clock",
+                todo="use --backend headless",
+            )
+        parts = ffi.new("struct mc_parts *")
+        parts.display = self.display
+        parts.step = step
+        parts.step_start_ns = time.monotonic_ns()
+        lib.mc_server_set_parts(server, parts)  # the modelled display needs the clock and the event loop
+
+        parts.backend = backend = backends.create_backend(server, self.display, self.backend_kind)
+        undo.callback(wlr.wlr_backend_destroy, backend)
+        parts.renderer = renderer = backends.create_renderer(backend, config, self.backend_kind)
+        undo.callback(wlr.wlr_renderer_destroy, renderer)
+        if not wlr.wlr_renderer_init_wl_display(renderer, self.display):
+            raise MinicompError("the renderer offers no buffer formats", where="backend.renderer")
+        parts.allocator = allocator = _made("allocator", wlr.wlr_allocator_autocreate(backend, renderer))
+        undo.callback(lib.mc_allocator_destroy, allocator)
+        parts.compositor = _made("wl_compositor", wlr.wlr_compositor_create(self.display, renderer))
+        parts.scene = scene = _made("scene", wlr.wlr_scene_create())
+        undo.callback(lib.mc_scene_destroy, server)
+        parts.output_layout = self.output_layout = _made("output layout", wlr.wlr_output_layout_create())
+        undo.callback(wlr.wlr_output_layout_destroy, self.output_layout)
+        if not wlr.wlr_scene_attach_output_layout(scene, self.output_layout):
+            raise MemoryError("scene")
+        theme = config.cursor.theme
+        parts.xcursor_manager = xcursor = _made(
+            "cursor theme",
+            wlr.wlr_xcursor_manager_create(theme.encode() if theme else ffi.NULL, config.cursor.size),
+        )
+        undo.callback(wlr.wlr_xcursor_manager_destroy, xcursor)
+        parts.cursor = cursor = _made("cursor", wlr.wlr_cursor_create())
+        undo.callback(wlr.wlr_cursor_destroy, cursor)
+        wlr.wlr_cursor_attach_output_layout(cursor, self.output_layout)
+        parts.wlr_seat = seat = _made("seat", wlr.wlr_seat_create(self.display, b"seat0"))
+        undo.callback(wlr.wlr_seat_destroy, seat)
+        lib.mc_server_set_parts(server, parts)
+        _check("presentation", lib.mc_presentation_create(server))
+
+        undo.callback(lib.mc_server_detach, server)
+        _check("native plane", lib.mc_server_attach(server))
+        limits = config.limits
+        lib.mc_clients_set_limits(
+            server, limits.fds_per_client, limits.surfaces_per_client, limits.unread_bytes_per_client
+        )
+        apply_trust(server, config, self.backend_kind)
+        create_globals(self)
+        self.outputs = Outputs(server, config)
+        self._open_socket()
+        if self.backend_kind == "headless":
+            for text in config.headless.outputs:
+                mode = parse_mode(text)
+                self.plug(mode.width, mode.height, mode.refresh_mhz)
+        if not wlr.wlr_backend_start(backend):
+            raise PreconditionError(
+                f"the {self.backend_kind} backend did not start (wlroots' messages are above)",
+                where="backend.kind",
+                todo="`minicomp doctor` says what is missing",
+            )
+        if config.backend.xwayland:
+            self._start_xwayland()
+        _check("loop thread", lib.mc_loop_start(server, terminate_fd))
+        undo.callback(lib.mc_loop_stop, server)
+
+    def _create_display(self) -> int:
+        """wl_display, and a duplicate of its private termination eventfd.
+
+        A backend whose device is lost only calls wl_display_terminate; libwayland's own loop would see a flag, ours has
+        to watch the eventfd. It is the one eventfd that wl_display_create opens.
+        """
+        before = set(os.listdir("/proc/self/fd"))
+        self.display = display = _made("display", wayland.wl_display_create())
+        self._undo.callback(wayland.wl_display_destroy, display)
+        for name in sorted(set(os.listdir("/proc/self/fd")) - before):
+            try:
+                target = os.readlink(f"/proc/self/fd/{name}")
+            except FileNotFoundError:
+                continue  # the directory listing's own fd
+            if target == "anon_inode:[eventfd]":
+                return os.dup(int(name))
+        log.warning("libwayland's termination eventfd was not found: a lost display device may go unnoticed")
+        return -1
+
+    def _open_socket(self) -> None:
+        """The listening socket, mode 0600, under the configured name or the first free wayland-N.
+
+        libwayland's lock file makes taking a name atomic, so there is no race with other compositors.
+        """
+        name = self.config.backend.socket
+        umask = os.umask(0o177)
+        try:
+            if name:
+                if wayland.wl_display_add_socket(self.display, name.encode()) != 0:
+                    raise MinicompError(
+                        f'the socket "{name}" cannot be created',
+                        where="backend.socket",
+                        todo="is another compositor using the name? Leave it out for the first free wayland-N",
+                    )
+                self.socket = name
+                return
+            chosen = wayland.wl_display_add_socket_auto(self.display)
+            if chosen == ffi.NULL:
+                raise PreconditionError(
+                    "no Wayland socket can be created",
+                    where=os.environ.get("XDG_RUNTIME_DIR", "XDG_RUNTIME_DIR"),
+                    todo="is the directory writable, and are fewer than 32 compositors running?",
+                )
+            self.socket = ffi.string(chosen).decode()
+        finally:
+            os.umask(umask)
+
+    def _start_xwayland(self) -> None:
+        if not any(os.access(Path(folder, "Xwayland"), os.X_OK) for folder in os.get_exec_path()):
+            raise PreconditionError(
+                "Xwayland is not installed",
+                where="backend.xwayland",
+                todo="install the package xwayland, or set backend.xwayland = false",
+            )
+        xwayland = wlr.wlr_xwayland_create(self.display, lib.mc_server_compositor(self.server), True)
+        if not xwayland:
+            raise PreconditionError(
+                "Xwayland could not be prepared (wlroots' messages are above)",
+                where="backend.xwayland",
+                todo="is /tmp/.X11-unix owned by root or you, with mode 1777?",
+            )
+        self.xwayland = xwayland
+        self._undo.callback(wlr.wlr_xwayland_destroy, xwayland)
+        _check("xwayland", lib.mc_xwayland_attach(self.server, xwayland))
+        self.x11_display = ffi.string(xwayland.display_name).decode()
+
+    # ---- running ----
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """The compositor lock, for rare calls into pywlroots. Frames wait meanwhile: hold it for microseconds."""
+        lib.mc_verb_begin(self.server)
+        try:
+            yield
+        finally:
+            lib.mc_verb_end(self.server)
+
+    def plug(self, width: int, height: int, refresh_mhz: int, connector: int = 0) -> int:
+        """Connects a modelled monitor; the connector number (1 is HEADLESS-1). connector 0 is the first free one."""
+        result: int = lib.mc_vdisplay_plug(
+            self.server, connector, width, height, refresh_mhz, self.config.headless.latch_us * 1000
+        )
+        if result < 0:
+            raise MinicompError(
+                f"a {width}x{height} display at {refresh_mhz / 1000:g} Hz with latch_us = "
+                f"{self.config.headless.latch_us} cannot be modelled: {os.strerror(-result)}",
+                where="headless.outputs",
+                todo="latch_us must be shorter than a refresh; sizes go up to 16384",
+            )
+        return result
+
+    def unplug(self, connector: int) -> None:
+        if lib.mc_vdisplay_unplug(self.server, connector) != 0:
+            raise MinicompError(f"there is no modelled display HEADLESS-{connector}")
+
+    def now_ns(self) -> int:
+        """The compositor's clock: CLOCK_MONOTONIC, or the modelled one with the step clock."""
+        return int(lib.mc_server_now_ns(self.server))
+
+    def advance_ns(self, nanoseconds: int) -> None:
+        """Moves the step clock forward; vblanks on the way happen in order."""
+        _check("step clock", lib.mc_clock_advance(self.server, self.now_ns() + nanoseconds))
+
+    def advance_to_vblank(self, connector: int = 1, offset_ns: int = 0) -> int:
+        """Moves the step clock to the next vblank of a modelled display after now, plus an offset; its time in ns."""
+        vblank_ns = int(lib.mc_vdisplay_next_vblank(self.server, connector, self.now_ns() + 1))
+        _check("step clock", lib.mc_clock_advance(self.server, vblank_ns + offset_ns))
+        return vblank_ns
+
+    def capture(self, name: str | None = None, timeout_s: float = 5.0) -> tuple[int, int, bytes]:
+        """The next composed frame of an output (the first, or by name): width, height in pixels, XRGB8888 bytes.
+
+        Raises MinicompError when nothing is composed in time (with the step clock, advance it meanwhile).
+        """
+        output = self.outputs.by_name(name) if name else next((o for o in self.outputs if o.enabled), None)
+        if output is None:
+            raise MinicompError(f"there is no output {name}" if name else "no output is on")
+        _check("capture", lib.mc_output_capture(self.server, output.handle))
+        size = output.mode_width * output.mode_height * 4
+        pixels = bytearray(size)
+        width, height = ffi.new("int32_t *"), ffi.new("int32_t *")
+        deadline = time.monotonic() + timeout_s
+        while True:
+            result = lib.mc_output_capture_take(
+                self.server, output.handle, ffi.from_buffer("uint8_t[]", pixels), size, width, height
+            )
+            if result == 0:
+                return width[0], height[0], bytes(pixels[: width[0] * height[0] * 4])
+            if result != -11 or time.monotonic() > deadline:  # EAGAIN
+                raise MinicompError(f"output {output.name}: no frame was captured: {os.strerror(-result)}")
+            time.sleep(0.002)
+
+    def client_environment(self) -> dict[str, str]:
+        """What a client needs to find this compositor, over the current environment."""
+        environment = dict(os.environ)
+        for name in ("WAYLAND_SOCKET", "DISPLAY", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
+            environment.pop(name, None)
+        environment["WAYLAND_DISPLAY"] = self.socket
+        environment["XDG_SESSION_TYPE"] = "wayland"
+        if self.x11_display:
+            environment["DISPLAY"] = self.x11_display
+        return environment
+
+    def spawn(self, argv: list[str]) -> int:
+        """Starts a program as a client of this compositor and returns its pid; never blocks on it."""
+        from minicomp.compositor.child import spawn
+
+        pid = spawn(argv, self.client_environment())
+        self.children.append(pid)
+        return pid
+
+    def close(self) -> None:
+        """Takes everything down in reverse order. Safe to call twice, and after a failed start."""
+        self._undo.close()
+        self.server = self.display = None
+
+
+def _made(what: str, pointer: Any) -> Any:
+    if not pointer:
+        raise MinicompError(f"{what}: cannot be created", todo="out of memory or file descriptors?")
+    return pointer
+
+
+def _check(what: str, result: int) -> None:
+    if result != 0:
+        raise MinicompError(f"{what}: {os.strerror(-result)}")
