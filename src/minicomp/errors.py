@@ -6,7 +6,7 @@ and ends with `ExitCode.INTERNAL` and a traceback. Imports the standard library 
 on the start-up path.
 
 The codes follow three customs, so that scripts and supervisors need no special case: env(1)/timeout(1) for programs
-that run another program (125, 126, 127, 128+n), argparse for usage errors (2), and sysexits.h for the rest (69, 70, 75).
+that run another program (125, 126, 127, 128+n), argparse for usage errors (2), sysexits.h for the rest (69, 70, 75).
 """
 
 import os

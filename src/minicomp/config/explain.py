@@ -10,14 +10,12 @@ import types
 import typing
 from collections.abc import Sequence
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Annotated, Any, Literal, Union
-
-from msgspec import Meta, Struct
 
 from minicomp.config.load import Override
 from minicomp.config.locate import PathPart, line_of
 from minicomp.config.schema import Config
+from minicomp.config.validation import Meta, Struct
 from minicomp.errors import ConfigError
 
 _PATH = re.compile(r" - at `(?P<path>\$[^`]*)`$")
@@ -29,7 +27,7 @@ _PLAIN = {str: "a string", int: "a whole number", float: "a number", bool: "true
 
 
 def explained(
-    message: str, settings: dict[str, Any], text: str, file: Path | None, overrides: Sequence[Override]
+    message: str, settings: dict[str, Any], text: str, file: str | None, overrides: Sequence[Override]
 ) -> ConfigError:
     """The ConfigError for msgspec's `message` about `settings` (read from `text`, with `overrides` laid over it)."""
     place = _PATH.search(message)
@@ -96,7 +94,7 @@ def _wrong_value(path: Sequence[PathPart], settings: dict[str, Any]) -> tuple[st
     return f"{_shown(value)} is not allowed; allowed: {allowed(kind)}", todo
 
 
-def _where(path: Sequence[PathPart], text: str, file: Path | None, overrides: Sequence[Override]) -> str:
+def _where(path: Sequence[PathPart], text: str, file: str | None, overrides: Sequence[Override]) -> str:
     names = tuple(part for part in path if isinstance(part, str))
     for override in overrides[::-1]:
         shorter = min(len(names), len(override.path))

@@ -5,12 +5,10 @@ This file is the reference: `minicomp config show` prints it filled in, and an e
 before it means something: a key exists when the program acts on it.
 """
 
-from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct
-
 from minicomp.config.modes import MODE_PATTERN, OUTPUT_MODE_PATTERN
+from minicomp.config.validation import Meta, Struct, to_builtins
 
 ModeText = Annotated[str, Meta(pattern=MODE_PATTERN, description='a mode "WIDTHxHEIGHT@HZ", for example "1280x720@60"')]
 OutputModeText = Annotated[
@@ -230,6 +228,8 @@ class Config(Section, frozen=True):
 
     def output_settings(self, name: str) -> OutputSettings:
         """The settings for the output called `name`: the first [[output]] whose pattern matches, or the defaults."""
+        from fnmatch import fnmatchcase
+
         for settings in self.output:
             if fnmatchcase(name, settings.name):
                 return settings
@@ -237,8 +237,6 @@ class Config(Section, frozen=True):
 
     def to_dict(self) -> dict[str, Any]:
         """The effective settings as plain values, ready for json (the run file's META chunk holds them)."""
-        from msgspec import to_builtins
-
         settings: dict[str, Any] = to_builtins(self)
         return settings
 
