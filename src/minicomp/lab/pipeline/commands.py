@@ -10,7 +10,7 @@ import argparse
 import itertools
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from minicomp.errors import ExitCode, MinicompError
 
@@ -21,10 +21,9 @@ EXIT_REFUSED = 1
 """`trace summary` withheld percentiles because records were dropped."""
 
 
-def add_arguments(subparsers: Any) -> None:
-    """Adds the `trace` command to an argparse subparsers object; its namespace has run=`run`."""
-    trace = subparsers.add_parser("trace", help="read run files: summary, export, dump")
-    actions = trace.add_subparsers(dest="trace_command", required=True, metavar="ACTION")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Fills the parser of `minicomp trace`; what it parses has run=`run`."""
+    actions = parser.add_subparsers(dest="trace_command", required=True, metavar="ACTION")
 
     summary = actions.add_parser("summary", help="percentiles of stages and metrics, missed vblanks, dropped records")
     summary.add_argument("file", metavar="FILE", help="a run file, as `minicomp run --trace FILE` writes it")
@@ -40,7 +39,7 @@ def add_arguments(subparsers: Any) -> None:
     dump = actions.add_parser("dump", help="print the records one by one")
     dump.add_argument("file", metavar="FILE")
     dump.add_argument("--limit", metavar="N", type=int, help="stop after N records")
-    trace.set_defaults(run=run)
+    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -69,10 +68,14 @@ def _summary(trace: Run, args: argparse.Namespace) -> int:
 
 
 def _export(trace: Run, args: argparse.Namespace) -> int:
+    from minicomp.lab.pipeline.runfile import describe_drops
+
     if not args.perfetto and not args.csv:
         raise MinicompError("nothing to write", todo="give --perfetto OUT, --csv OUT or both", exit_code=ExitCode.USAGE)
     if trace.cut_short:
         print(f"{trace.path}: {trace.cut_short}; what is there is exported", file=sys.stderr)
+    if trace.dropped_total:
+        print(f"{trace.path}: {describe_drops(trace)} records were dropped: frames have gaps", file=sys.stderr)
     if args.perfetto:
         from minicomp.lab.report.perfetto_export import export_perfetto
 
