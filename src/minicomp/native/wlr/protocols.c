@@ -192,8 +192,8 @@ void mc_inhibitors_count(struct mc_shell *shell)
         return;
     }
     shell->inhibitors_active = active;
-    if (shell->idle != NULL) {
-        wlr_idle_set_enabled(shell->idle, NULL, active == 0);
+    if (shell->server->idle != NULL) {
+        wlr_idle_set_enabled(shell->server->idle, NULL, active == 0);
     }
     mc_push(shell->server, MC_EVENT_INHIBITORS, 0, active, 0);
 }
@@ -233,7 +233,7 @@ int mc_idle_attach(struct mc_server *server, struct wlr_idle *idle,
                    struct wlr_idle_inhibit_manager_v1 *inhibit)
 {
     mc_verb_begin(server);
-    server->shell->idle = idle;
+    server->idle = idle;
     mc_listen(&inhibit->events.new_inhibitor, &server->shell->new_inhibitor, handle_new_inhibitor);
     mc_verb_end(server);
     return 0;
@@ -322,5 +322,5 @@ void mc_protocols_finish(struct mc_shell *shell)
     wl_list_for_each_safe (inhibitor, next_inhibitor, &shell->inhibitors, link) {
         inhibitor_destroy(inhibitor);
     }
-    shell->idle = NULL;
+    shell->server->idle = NULL;
 }

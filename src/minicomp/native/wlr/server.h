@@ -78,6 +78,7 @@ struct mc_server {
     struct wl_list windows; /* mc_window.link, newest first */
     struct wl_list layers;  /* mc_layer.link */
     struct mc_shell *shell; /* owned; windows.c, shell.h */
+    struct wlr_idle *idle;  /* borrowed; NULL while not offered; protocols.c */
     struct mc_seat *seat;   /* owned; input.c */
     struct mc_limits limits;
 

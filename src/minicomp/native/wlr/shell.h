@@ -23,10 +23,9 @@ struct mc_shell {
     struct wl_list inhibitors;   /* protocols.c */
     struct wl_list x11_surfaces; /* xwayland.c: managed or not, mapped or not */
     bool client_side_decorations;
-    struct wlr_server_decoration_manager *kde_decorations; /* borrowed, may be NULL, as the next four */
+    struct wlr_server_decoration_manager *kde_decorations; /* borrowed, may be NULL, as the next three */
     struct wlr_foreign_toplevel_manager_v1 *foreign_toplevels;
     struct wlr_xdg_activation_v1 *activation;
-    struct wlr_idle *idle;
     struct wlr_xwayland *xwayland;
     int inhibitors_active;
     struct wl_listener layout_change;

@@ -11,6 +11,7 @@
 #include <wlr/types/wlr_output.h>
 #include <wlr/types/wlr_surface.h>
 
+#include "guard.h"
 #include "server.h"
 
 #define WL_SURFACE_COMMIT_OPCODE 6
@@ -59,6 +60,7 @@ static void handle_destroy(struct wl_listener *listener, void *data)
 {
     (void)data;
     struct mc_surface *surface = wl_container_of(listener, surface, destroy);
+    mc_guard_surface_destroyed(surface->surface);
     if (surface->server->committing == surface) {
         surface->server->committing = NULL;
     }
@@ -128,6 +130,7 @@ static void handle_message(void *data, enum wl_protocol_logger_type type,
     }
     struct mc_server *server = data;
     server->committing = NULL;
+    mc_guard_request(message);
     if (message->message == &wl_surface_interface.methods[WL_SURFACE_COMMIT_OPCODE]) {
         struct mc_surface *surface = mc_surface_from(wlr_surface_from_resource(message->resource));
         if (surface != NULL) {

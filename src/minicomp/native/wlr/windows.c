@@ -159,6 +159,9 @@ uint64_t mc_output_handle(struct mc_server *server, struct wlr_output *wlr_outpu
 
 struct wlr_surface *mc_window_surface(struct mc_window *window)
 {
+    if (!window->mapped) {
+        return NULL;
+    }
     return window->kind == MC_WINDOW_XDG ? window->xdg->surface : window->x11->surface;
 }
 
@@ -368,12 +371,10 @@ int mc_window_get_info(struct mc_server *server, uint64_t handle, struct mc_wind
         .activated = window->activated,
         .minimized = window->minimized,
     };
-    struct wlr_surface *surface = mc_window_surface(window);
-    if (surface != NULL) {
-        struct mc_client *client = mc_client_from(server, wl_resource_get_client(surface->resource));
-        info_ret->client = client != NULL ? client->handle : 0;
-        info_ret->pid = client != NULL ? client->pid : 0;
-    }
+    struct wlr_surface *surface = window->kind == MC_WINDOW_XDG ? window->xdg->surface : window->x11->surface;
+    struct mc_client *client = mc_client_from(server, wl_resource_get_client(surface->resource));
+    info_ret->client = client != NULL ? client->handle : 0;
+    info_ret->pid = client != NULL ? client->pid : 0;
     if (window->kind == MC_WINDOW_X11) {
         info_ret->pid = window->x11->pid;
         info_ret->states = mc_x11_states(window);

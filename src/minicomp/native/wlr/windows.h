@@ -9,7 +9,7 @@ struct mc_layer;
 
 /* Owned by windows.c; used by input.c: */
 
-/* The window's main wl_surface, or NULL before it has one. */
+/* The window's main wl_surface, or NULL while it is not mapped. */
 struct wlr_surface *mc_window_surface(struct mc_window *window);
 /* Tells the client and taskbars whether the window is the active one (xdg activated state, X11 activation).
  */
