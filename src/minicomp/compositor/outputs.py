@@ -143,6 +143,24 @@ class Outputs:
             log.debug("output %x: configuration refused: %s", handle, os.strerror(-result))
         return bool(result == 0)
 
+    def apply_wishes(self, configuration: int, *, test_only: bool) -> bool:
+        """What an output-management client asks for in MC_EVENT_OUTPUT_CONFIG: tested or applied, and answered."""
+        wishes = ffi.new("struct mc_output_wish[64]")
+        count = lib.mc_output_management_wishes(self._server, configuration, wishes, 64)
+        # Tested as a whole before anything changes: a client that is refused finds everything as it was.
+        ok = all(lib.mc_output_test(self._server, wish.output, ffi.addressof(wish.config)) == 0 for wish in wishes[0:count])
+        if ok and not test_only:
+            ok = all(
+                lib.mc_output_configure(self._server, wish.output, ffi.addressof(wish.config)) == 0
+                for wish in wishes[0:count]
+            )
+        lib.mc_output_management_answer(self._server, configuration, ok)
+        return ok
+
+    def publish(self, manager: Any) -> None:
+        """Tells output-management clients how the outputs are now."""
+        lib.mc_output_management_publish(self._server, manager)
+
     def set_enabled(self, handle: int, enabled: bool) -> bool:
         """Switches an output on or off, the rest as it was (output-power, idle time-out)."""
         output = self.get(handle)

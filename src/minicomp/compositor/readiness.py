@@ -8,21 +8,11 @@ from __future__ import annotations
 
 import os
 
-from minicomp.errors import ConfigError
 
-
-def check_ready_fd(fd: int | None) -> None:
-    """Raises ConfigError when the fd of --ready-fd is not open for writing, before anything is started."""
-    if fd is None:
-        return
-    try:
-        flags = os.get_blocking(fd)
-    except OSError:
-        raise ConfigError(
-            f"file descriptor {fd} is not open", where="--ready-fd", todo="for example --ready-fd 3 3>&1"
-        ) from None
-    del flags
-    os.set_inheritable(fd, False)
+def keep_private(ready_fd: int | None) -> None:
+    """Keeps the fd of --ready-fd from clients: a reader sees its end only when we close it."""
+    if ready_fd is not None:
+        os.set_inheritable(ready_fd, False)
 
 
 def announce(ready_fd: int | None, socket: str, x11_display: str) -> None:

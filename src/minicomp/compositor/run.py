@@ -24,13 +24,17 @@ from minicomp.compositor.runtime_dir import ensure_runtime_dir
 from minicomp.errors import ExitCode, PreconditionError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from minicomp.compositor.server import Compositor
     from minicomp.config import Config, RunOptions
+
+    Observer = Callable[["Compositor", "Supervisor", ExitStack], None]
 
 log = logging.getLogger("minicomp.run")
 
 READY_TIMEOUT_S = 10.0
-TICK_MS = 500
+TICK_MS = 250
 
 
 
@@ -156,10 +160,13 @@ def wait_until_ready(supervisor: Supervisor) -> None:
         supervisor.step(5)
 
 
-def run(config: Config, command: list[str], options: RunOptions) -> int:
-    """Runs the compositor for `command` (or until stopped); the process's exit code. Raises MinicompError."""
-    readiness.check_ready_fd(options.ready_fd)
-    command = command or list(config.app.command)
+def run(config: Config, command: list[str], options: RunOptions, observe: Observer | None = None) -> int:
+    """Runs the compositor for `command` (or until stopped); the process's exit code. Raises MinicompError.
+
+    `observe` is called once clients can connect, on the main thread; it may add to `supervisor.on_tick` and leave
+    things to clean up before the compositor ends on the stack.
+    """
+    readiness.keep_private(options.ready_fd)
     with ExitStack() as cleanup:
         kind_is_headless = config.backend.kind == "headless" or not any(Path("/dev/dri").glob("card*"))
         ensure_runtime_dir(cleanup, may_create=kind_is_headless)
@@ -186,7 +193,10 @@ def run(config: Config, command: list[str], options: RunOptions) -> int:
             wait_until_ready(supervisor)
             readiness.announce(options.ready_fd, compositor.socket, compositor.x11_display)
             log.info("ready: WAYLAND_DISPLAY=%s (%s)", compositor.socket, compositor.backend_kind)
-            code = supervisor.run(command, config.app.kill_grace_ms)
+            with ExitStack() as observers:
+                if observe is not None:
+                    observe(compositor, supervisor, observers)
+                code = supervisor.run(command, config.app.kill_grace_ms)
         finally:
             readiness.notify("STOPPING=1")
             stuck = not policy.stop()
@@ -215,9 +225,12 @@ def _trace_path(cleanup: ExitStack, config: Config, options: RunOptions) -> Path
 
 
 def _print_stats(path: Path) -> None:
-    from minicomp.lab.pipeline.commands import print_summary
+    from minicomp.lab.pipeline.runfile import read_run
+    from minicomp.lab.report.summary import summarise_run
+    from minicomp.lab.report.text import summary_text
 
-    print_summary(path)
+    # To stderr: stdout belongs to the program that ran.
+    print(summary_text(summarise_run(read_run(path))), end="", file=sys.stderr)
 
 
 def _leave_stuck(cleanup: ExitStack, code: int) -> int:

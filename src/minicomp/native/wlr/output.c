@@ -177,7 +177,7 @@ static void set_mode(struct wlr_output *wlr_output, const struct mc_output_confi
     }
 }
 
-static bool apply(struct wlr_output *wlr_output, const struct mc_output_config *config)
+static void fill_pending(struct wlr_output *wlr_output, const struct mc_output_config *config)
 {
     wlr_output_enable(wlr_output, config->enabled);
     if (config->enabled) {
@@ -190,11 +190,30 @@ static bool apply(struct wlr_output *wlr_output, const struct mc_output_config *
         }
         wlr_output_enable_adaptive_sync(wlr_output, config->adaptive_sync);
     }
+}
+
+static bool apply(struct wlr_output *wlr_output, const struct mc_output_config *config)
+{
+    fill_pending(wlr_output, config);
     if (!wlr_output_test(wlr_output)) {
         wlr_output_rollback(wlr_output);
         return false;
     }
     return wlr_output_commit(wlr_output);
+}
+
+int mc_output_test(struct mc_server *server, uint64_t handle, const struct mc_output_config *config)
+{
+    mc_verb_begin(server);
+    struct mc_output *output = find(server, handle);
+    int result = -ENOENT;
+    if (output != NULL) {
+        fill_pending(output->wlr_output, config);
+        result = wlr_output_test(output->wlr_output) ? 0 : -EINVAL;
+        wlr_output_rollback(output->wlr_output);
+    }
+    mc_verb_end(server);
+    return result;
 }
 
 int mc_output_configure(struct mc_server *server, uint64_t handle, const struct mc_output_config *config)

@@ -3,6 +3,11 @@
 #ifndef MC_SERVER_VERBS_H
 #define MC_SERVER_VERBS_H
 
+struct mc_server;
+struct mc_event;
+struct wlr_allocator;
+struct wlr_output_manager_v1;
+
 struct mc_server *mc_server_create(bool lock_inherit);
 int mc_server_attach(struct mc_server *server);
 void mc_server_detach(struct mc_server *server);
@@ -108,6 +113,23 @@ struct mc_output_config {
 };
 /* -EINVAL: the display refused it, nothing changed. */
 int mc_output_configure(struct mc_server *server, uint64_t handle, const struct mc_output_config *config);
+
+/* Whether mc_output_configure would succeed; changes nothing. */
+int mc_output_test(struct mc_server *server, uint64_t handle, const struct mc_output_config *config);
+
+/* ---- wlr-output-management ---- */
+
+struct mc_output_wish {
+    uint64_t output;
+    struct mc_output_config config;
+};
+/* What the client asks for in MC_EVENT_OUTPUT_CONFIG's configuration; how many were filled in. */
+size_t mc_output_management_wishes(struct mc_server *server, uint64_t configuration,
+                                   struct mc_output_wish *wishes_ret, size_t max);
+/* Answers it, once: the configuration is gone afterwards. */
+void mc_output_management_answer(struct mc_server *server, uint64_t configuration, bool succeeded);
+/* Tells clients how the outputs are now; after every change. */
+int mc_output_management_publish(struct mc_server *server, struct wlr_output_manager_v1 *manager);
 
 struct mc_output_info {
     uint64_t handle;
