@@ -98,8 +98,9 @@ static enum exit_code report_disconnect(struct connection *connection)
     const struct wl_interface *interface = NULL;
     uint32_t id = 0;
     int error = wl_display_get_error(connection->display);
-    if (error == EPROTO) {
-        uint32_t code = wl_display_get_protocol_error(connection->display, &interface, &id);
+    /* Errors on wl_display itself have other errnos than EPROTO, such as EINVAL. */
+    uint32_t code = error != 0 ? wl_display_get_protocol_error(connection->display, &interface, &id) : 0;
+    if (interface != NULL || error == EPROTO) {
         fprintf(stderr, "%s: protocol error %u on %s@%u\n", connection->program, code,
                 interface != NULL ? interface->name : "(destroyed object)", id);
     } else {
