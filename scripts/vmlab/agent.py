@@ -66,6 +66,7 @@ class Agent:
         wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what Ctrl+Alt+Del sends to process 1
         self._selector.register(wake_read, selectors.EVENT_READ, lambda: os.read(wake_read, 4096))
 
     def serve(self) -> None:

@@ -1,11 +1,13 @@
 """`scripts/vm`: boot a guest on this tree, run one command in it, act on it from outside, return its exit code.
 
-Exit codes: the command's own; 124 when --timeout ended it; 125 when the lab itself failed; 130 after Ctrl-C.
+Exit codes: the command's own; 124 when --timeout ended it; 125 when the lab itself failed; 130 after Ctrl-C,
+143 after SIGTERM.
 """
 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -22,6 +24,7 @@ from .virtual_time import run_virtual_time, store_results
 EXIT_TIMEOUT = 124
 EXIT_LAB_FAILED = 125
 EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -30,6 +33,8 @@ def main(argv: list[str] | None = None) -> int:
     if options.help_steps:
         print(steps.__doc__)
         return 0
+    # A supervisor's SIGTERM is as orderly an end as Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_TERMINATED))
     try:
         if options.refresh:
             LayerStore().refresh()

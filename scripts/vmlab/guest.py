@@ -35,7 +35,7 @@ from .qmp import Qmp, connect
 from .vnc import VncHead
 
 TREE = Path(__file__).resolve().parents[2]
-MODULES = "virtio_gpu virtio_input evdev uinput udmabuf hid_generic usbhid"
+MODULES = "virtio_gpu virtio_input evdev uinput udmabuf xhci_pci usbhid hid_generic"
 BOOT_TIMEOUT_S = 180
 POWEROFF_TIMEOUT_S = 10
 FILE_TIMEOUT_S = 30
@@ -242,7 +242,8 @@ class Guest:
     def describe_death(self) -> str:
         """For an error message: what QEMU and the guest's console said last."""
         said = self._qemu.messages() if self._qemu else ""
-        tail = self.console().strip().splitlines()[-15:]
+        console = self.console().strip().splitlines()
+        tail = [line for line in console[:-15] if "Kernel panic" in line or "BUG:" in line] + console[-15:]
         return "\n".join(["the guest ended", *([f"QEMU: {said}"] if said else []), *(f"  console: {line}" for line in tail)])
 
     def _await_boot(self, begin_s: float) -> None:

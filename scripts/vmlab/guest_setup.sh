@@ -15,6 +15,7 @@ mount -t tracefs tracefs /sys/kernel/tracing
 mount -t bpf bpf /sys/fs/bpf
 ip link set lo up 2>/dev/null || busybox ip link set lo up
 hostname minicomp-vm
+echo 0 >/proc/sys/kernel/ctrl-alt-del # a tested key chord must not reboot the guest
 
 # Not every kernel has all of them as modules, and some are built in: what is missing shows in the tests.
 for module in $LAB_MODULES; do

@@ -72,7 +72,7 @@ class Qmp:
         self._input_events([{"type": "key", "data": {"key": key, "down": down}}])
 
     def button(self, name: str, down: bool) -> None:
-        self._input_events([{"type": "btn", "data": {"button": name, "down": down}}])
+        self._input_events([_button(name, down)])
 
     def move_to(self, x: float, y: float, head: int = 0) -> None:
         """Pointer (tablet) to a place on the screen: 0.0 is left or top, 1.0 right or bottom."""
@@ -85,11 +85,12 @@ class Qmp:
 
     def touch(self, slot: int, kind: str, x: float = 0.0, y: float = 0.0, tracking_id: int = 0) -> None:
         """One finger: kind "begin", "update" or "end"; place as in `move_to`."""
-        events = [_touch(slot, kind, tracking_id)]
-        if kind != "end":
-            places = (("x", x), ("y", y))
-            events += [_touch(slot, "data", tracking_id, axis, round(v * ABSOLUTE_MAX)) for axis, v in places]
-        self._input_events(events)
+        if kind == "end":
+            # As QEMU's own touch input does it: the slot's finger becomes none.
+            return self._input_events([_touch(slot, kind, -1), _button("touch", False)])
+        places = (("x", x), ("y", y))
+        moved = [_touch(slot, "data", tracking_id, axis, round(v * ABSOLUTE_MAX)) for axis, v in places]
+        return self._input_events([_touch(slot, kind, tracking_id), _button("touch", True), *moved])
 
     def _input_events(self, events: list[dict[str, Any]], head: int = 0) -> None:
         self.execute("input-send-event", events=events, **({"device": "vga0", "head": head} if head else {}))
@@ -118,6 +119,10 @@ def connect(path: Path, timeout_s: float) -> socket.socket:
             if time.monotonic() > deadline_s:
                 raise GuestDied(f"QEMU did not open {path.name} within {timeout_s:g} s: {error}") from None
             time.sleep(0.02)
+
+
+def _button(name: str, down: bool) -> dict[str, Any]:
+    return {"type": "btn", "data": {"button": name, "down": down}}
 
 
 def _axis(axis: str, place: float) -> dict[str, Any]:

@@ -11,8 +11,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
-import sysconfig
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -25,7 +23,7 @@ MODULES = ("bochs", "virtio_gpu", "evdev", "uinput", "udmabuf")
 DATA = (Path("/usr/share/X11/xkb"), Path("/usr/share/libinput"), Path("/etc/passwd"), Path("/etc/group"))
 STDLIB_SKIP = {"test", "tests", "idlelib", "tkinter", "turtledemo", "lib2to3", "ensurepip", "site-packages", "dist-packages"}
 SITE_PACKAGES = re.compile(r"(cffi|_cffi_backend|pycparser|pywayland|wlroots|xkbcommon|__editable__|minicomp)")
-SOURCE_FOLDERS = ("src", "clients", "configs", "scripts")
+SOURCE_FOLDERS = ("src", "configs")
 GLES2_LIBRARIES = ("libEGL.so.1", "libGLESv2.so.2", "libEGL_mesa.so.0", "libgbm.so.1")
 ELF = b"\x7fELF"
 
@@ -59,6 +57,9 @@ class TimingImage:
         """A program by name or path, with its interpreter when it is a script; its path in the image."""
         found = self._find_program(name)
         place = self._place(found)
+        if found.is_relative_to(self._tree / ".venv"):
+            self.add_python()
+            return str(found)
         self._add_file(found, place)
         first = found.open("rb").readline(200)
         if first.startswith(b"#!"):
@@ -71,23 +72,24 @@ class TimingImage:
 
     def add_python(self) -> None:
         """The interpreter, its standard library, the tree's venv and its sources."""
-        interpreter = Path(sys.executable).resolve()
-        self._add_file(interpreter)
-        stdlib = Path(sysconfig.get_path("stdlib"))
-        self.archive.add_tree(stdlib, skip=lambda path: path.name in STDLIB_SKIP or _is_rubbish(path))
         venv = self._tree / ".venv"
-        if (venv / "pyvenv.cfg").exists():
-            self.archive.add_file(venv / "pyvenv.cfg")
-            for program in sorted((venv / "bin").iterdir()):
-                if program.is_symlink():
-                    self.archive.add_link(str(program), str(program.readlink()))
-                    self._add_file((venv / "bin/python").resolve())
-                elif program.name.startswith("minicomp"):
-                    self.archive.add_file(program)
-            for site in venv.glob("lib/python3*/site-packages"):
-                for entry in sorted(site.iterdir()):
-                    if SITE_PACKAGES.match(entry.name):
-                        self.add(entry)
+        if not (venv / "bin/python").exists():
+            raise LabError("the tree has no .venv to put into the image: run scripts/setup")
+        interpreter = (venv / "bin/python").resolve()
+        self._add_file(interpreter)
+        self.archive.add_tree(_standard_library(interpreter), skip=lambda p: p.name in STDLIB_SKIP or _is_rubbish(p))
+        self.archive.add_file(venv / "pyvenv.cfg")
+        for program in sorted((venv / "bin").iterdir()):
+            if program.resolve() == interpreter:
+                self.archive.add_link(str(program), str(interpreter))
+            elif program.name.startswith("minicomp"):
+                self.archive.add_file(program)
+        for site in venv.glob("lib/python3*/site-packages"):
+            for entry in sorted(site.iterdir()):
+                if SITE_PACKAGES.match(entry.name):
+                    self.add(entry)
+        # Compiled now, so that a second run's image is not another one because the first import wrote them.
+        subprocess.run([str(venv / "bin/python"), "-m", "compileall", "-q", str(self._tree / "src")], check=False)
         for folder in SOURCE_FOLDERS:
             if (self._tree / folder).is_dir():
                 self.add(self._tree / folder)
@@ -156,6 +158,11 @@ class TimingImage:
             if path.is_relative_to(layer):
                 return "/" + str(path.relative_to(layer))
         return str(path)
+
+
+def _standard_library(interpreter: Path) -> Path:
+    asked = [str(interpreter), "-I", "-c", "import sysconfig; print(sysconfig.get_path('stdlib'))"]
+    return Path(subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip())
 
 
 def needs_python(words: Iterable[str]) -> bool:

@@ -110,7 +110,7 @@ def _add_settings(
         "LAB_TIMEOUT_S": f"{timeout_s:g}",
         "LAB_RESULTS": " ".join(result.partition("=")[0] for result in results),
     }
-    environment = ENVIRONMENT | {"WLR_LIBINPUT_NO_DEVICES": "1", "LP_NUM_THREADS": "0", "SHELL": "/bin/sh"} | env
+    environment = ENVIRONMENT | {"WLR_LIBINPUT_NO_DEVICES": "1", "LP_NUM_THREADS": "0", "PYTHONHASHSEED": "0", "SHELL": "/bin/sh"} | env
     environment["PATH"] += ":/usr/libexec"
     exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in environment.items())
     archive.add_folder(str(tree))
