@@ -71,7 +71,7 @@ def join_frames(records: Records, *, stepped: bool) -> Frames:
         kms_end_ns=columns.time(Point.KMS_COMMIT_END),
         refused=_has_flag(kms_end_flags, KmsFlag.REFUSED),
         told_ns=told,
-        presented_ns=np.where(known & ~discarded, columns.arg(Point.PRESENTED), MISSING),
+        presented_ns=np.where(discarded, MISSING, _nonzero(columns.arg(Point.PRESENTED))),
         seq=np.where(known, present_flags >> PRESENT_SEQ_SHIFT, MISSING),
         kind=np.where(known, present_flags & PRESENT_KIND_MASK, MISSING),
         origin=np.where(known, (present_flags >> PRESENT_ORIGIN_SHIFT) & PRESENT_ORIGIN_MASK, MISSING),
@@ -155,7 +155,8 @@ def _frame_lock_waits(records: Records, wake: Ints, composing: Ints) -> tuple[In
 
 
 def _nonzero(column: Ints) -> Ints:
-    return np.where(column != 0, column, MISSING)
+    """Times that are not positive stand for "unknown"."""
+    return np.where(column > 0, column, MISSING)
 
 
 def _has_flag(flags: Ints, flag: int) -> Bools:

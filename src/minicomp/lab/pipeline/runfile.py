@@ -189,6 +189,8 @@ class _Reader:
             if length % RECORD_BYTES:
                 raise RunFileError(f"{length} bytes are not whole {RECORD_BYTES}-byte records", where=where)
             part = np.frombuffer(self.data, RECORD_DTYPE, length // RECORD_BYTES, start).copy()
+            if int(part["t_ns"].max(initial=0)) >= 1 << 63:
+                raise RunFileError("a record's time is past the year 2262", where=where)
             self.chunks.append((source, part))
             self.dropped[source] = max(dropped, self.dropped.get(source, 0))
         elif kind in (ChunkKind.META, ChunkKind.NAMES, ChunkKind.END):

@@ -8,8 +8,7 @@ several tracks. Sources: perfetto/trace/track_event/track_event.proto and track_
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import (
     BUILTIN_CLOCK_MONOTONIC,
@@ -25,13 +24,12 @@ SEQUENCE_ID = 1
 Args = Mapping[str, int | float | str]
 
 
-@dataclass(frozen=True)
-class _Event:
+class _Event(NamedTuple):
     t_ns: int
     kind: int
     track: int
     name: str = ""
-    args: Args = field(default_factory=dict)
+    args: Args | None = None
     flows: Sequence[int] = ()
     ends_flows: Sequence[int] = ()
     value: float = 0.0
@@ -77,7 +75,7 @@ class PerfettoWriter:
         return int(descriptor.uuid)
 
     def begin(self, t_ns: int, track: int, name: str, args: Args | None = None, flows: Sequence[int] = ()) -> None:
-        self._events.append(_Event(t_ns, TrackEvent.Type.TYPE_SLICE_BEGIN, track, name, args or {}, flows))
+        self._events.append(_Event(t_ns, TrackEvent.Type.TYPE_SLICE_BEGIN, track, name, args, flows))
 
     def end(self, t_ns: int, track: int) -> None:
         self._events.append(_Event(t_ns, TrackEvent.Type.TYPE_SLICE_END, track))
@@ -92,7 +90,7 @@ class PerfettoWriter:
         flows: Sequence[int] = (),
         ends_flows: Sequence[int] = (),
     ) -> None:
-        self._events.append(_Event(t_ns, TrackEvent.Type.TYPE_INSTANT, track, name, args or {}, flows, ends_flows))
+        self._events.append(_Event(t_ns, TrackEvent.Type.TYPE_INSTANT, track, name, args, flows, ends_flows))
 
     def sample(self, t_ns: int, track: int, value: float) -> None:
         """A counter's value from this time on."""
@@ -143,15 +141,17 @@ class PerfettoWriter:
         out.track_uuid = event.track
         if event.name:
             out.name_iid = self._intern(packet.interned_data, "event_names", event.name)
-        for name, value in event.args.items():
+        for name, value in (event.args or {}).items():
             annotation = out.debug_annotations.add()
             annotation.name_iid = self._intern(packet.interned_data, "debug_annotation_names", name)
             if isinstance(value, str):
                 annotation.string_value = value
             elif isinstance(value, float):
                 annotation.double_value = value
-            else:
+            elif value < 0:
                 annotation.int_value = value
+            else:
+                annotation.uint_value = value
         out.flow_ids.extend(event.flows)
         out.terminating_flow_ids.extend(event.ends_flows)
         if event.kind == TrackEvent.Type.TYPE_COUNTER:
