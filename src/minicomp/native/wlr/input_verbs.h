@@ -47,6 +47,13 @@ int mc_device_map_to_output(struct mc_server *server, uint64_t device, uint64_t 
 int mc_seat_set_keymap(struct mc_server *server, const char *keymap_text);
 int mc_seat_set_xkb_names(struct mc_server *server, const char *rules, const char *model, const char *layout,
                           const char *variant, const char *options);
+/* Whether xkbcommon makes a keymap of these names, without using it. Takes no lock. */
+bool mc_keymap_compiles(const char *rules, const char *model, const char *layout, const char *variant,
+                        const char *options);
+/* The symbol with an xkb name (of two that differ in case, the small letter), or of a character; 0: there is
+ * none. They take no lock. */
+uint32_t mc_keysym_from_name(const char *name);
+uint32_t mc_keysym_from_char(uint32_t codepoint);
 /* rate_hz 0: clients do not repeat keys. */
 int mc_seat_set_repeat(struct mc_server *server, int32_t rate_hz, int32_t delay_ms);
 /* Ctrl+Alt+F1..F12 change the virtual terminal (where there are any). */

@@ -300,6 +300,32 @@ int mc_seat_set_xkb_names(struct mc_server *server, const char *rules, const cha
     return done ? 0 : -EINVAL;
 }
 
+bool mc_keymap_compiles(const char *rules, const char *model, const char *layout, const char *variant,
+                        const char *options)
+{
+    struct xkb_context *context = xkb_context_new(XKB_CONTEXT_NO_FLAGS);
+    if (context == NULL) {
+        return false;
+    }
+    xkb_context_set_log_level(context, XKB_LOG_LEVEL_CRITICAL);
+    struct xkb_rule_names names = {rules, model, layout, variant, options};
+    struct xkb_keymap *keymap = xkb_keymap_new_from_names(context, &names, XKB_KEYMAP_COMPILE_NO_FLAGS);
+    bool compiles = keymap != NULL;
+    xkb_keymap_unref(keymap);
+    xkb_context_unref(context);
+    return compiles;
+}
+
+uint32_t mc_keysym_from_name(const char *name)
+{
+    return xkb_keysym_from_name(name, XKB_KEYSYM_CASE_INSENSITIVE);
+}
+
+uint32_t mc_keysym_from_char(uint32_t codepoint)
+{
+    return xkb_utf32_to_keysym(codepoint);
+}
+
 int mc_seat_set_repeat(struct mc_server *server, int32_t rate_hz, int32_t delay_ms)
 {
     if (rate_hz < 0 || delay_ms < 0) {

@@ -1,0 +1,102 @@
+"""The keyboards' keymap from the configuration, and what is wrong with it when xkbcommon refuses.
+
+xkbcommon itself says no more than that compiling failed, and ignores options that it does not know; the list of names
+that comes with the keyboard data (evdev.lst) tells which name it was. That file is read only when it is needed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minicomp.errors import ConfigError, MinicompError
+from minicomp.native.wlr import ffi, lib
+
+if TYPE_CHECKING:
+    from minicomp.config.schema import KeyboardSettings
+
+log = logging.getLogger("minicomp.input")
+
+
+def apply_keymap(server: Any, settings: KeyboardSettings) -> None:
+    """Keymap and key repeat of all keyboards. Raises ConfigError that names what xkb does not know."""
+    if settings.options:
+        for option in sorted(set(settings.options.split(",")) - {""} - _Names.read().options):
+            log.warning('keyboard.options: xkb knows no option "%s"; it has no effect', option)
+    names = (settings.rules, settings.model, settings.layout, settings.variant, settings.options)
+    if lib.mc_seat_set_xkb_names(server, *(name.encode() or ffi.NULL for name in names)) != 0:
+        raise _explain(settings)
+    if lib.mc_seat_set_repeat(server, settings.repeat_rate_hz, settings.repeat_delay_ms) != 0:
+        raise ConfigError("repeat rate and delay must not be negative", where="keyboard.repeat_rate_hz")
+
+
+def _explain(settings: KeyboardSettings) -> MinicompError:
+    names = _Names.read()
+    layouts = settings.layout.split(",") if settings.layout else []
+    variants = settings.variant.split(",") if settings.variant else []
+    if len(variants) > max(len(layouts), 1):
+        return ConfigError(
+            f"{len(variants)} variants for {len(layouts)} layouts",
+            where="keyboard.variant",
+            todo='one variant per layout, in the same order, empty for none: layout = "us,de", variant = ",nodeadkeys"',
+        )
+    for layout in layouts:
+        if not _compiles(layout=layout):
+            return _unknown("layout", layout, names.layouts, "keyboard.layout")
+    for layout, variant in zip(layouts or ["us"], variants, strict=False):
+        if variant and not _compiles(layout=layout, variant=variant):
+            known = {name for name, of in names.variants if of == layout}
+            return _unknown("variant", f"{variant} of layout {layout}", known, "keyboard.variant", variant)
+    if settings.rules and not _compiles(rules=settings.rules):
+        return _unknown("rules", settings.rules, {"evdev", "base"}, "keyboard.rules")
+    return ConfigError(
+        "xkb refuses this combination of rules, model, layout, variant and options",
+        where="keyboard",
+        todo="its reasons are in the log",
+    )
+
+
+def _compiles(rules: str = "", layout: str = "", variant: str = "") -> bool:
+    names = (rules, "", layout, variant, "")
+    return bool(lib.mc_keymap_compiles(*(name.encode() or ffi.NULL for name in names)))
+
+
+def _unknown(what: str, name: str, known: set[str], where: str, word: str | None = None) -> ConfigError:
+    near = get_close_matches(word or name, sorted(known), n=3, cutoff=0.5)
+    todo = f"did you mean {' or '.join(near)}?" if near else "evdev.lst in xkb's rules lists the names"
+    return ConfigError(f'xkb knows no {what} "{name}"', where=where, todo=todo)
+
+
+@dataclass
+class _Names:
+    """What evdev.lst lists. Empty when there is no such file."""
+
+    layouts: set[str] = field(default_factory=set)
+    variants: set[tuple[str, str]] = field(default_factory=set)  # (variant, its layout)
+    options: set[str] = field(default_factory=set)
+
+    @classmethod
+    def read(cls) -> _Names:
+        names = cls()
+        path = Path(os.environ.get("XKB_CONFIG_ROOT", "/usr/share/X11/xkb"), "rules", "evdev.lst")
+        try:
+            text = path.read_text()
+        except OSError as error:
+            log.debug("%s cannot be read: %s", path, error.strerror)
+            return names
+        section = ""
+        for line in text.splitlines():
+            words = line.split()
+            if line.startswith("! "):
+                section = words[1]
+            elif words and section == "layout":
+                names.layouts.add(words[0])
+            elif len(words) > 1 and section == "variant":
+                names.variants.add((words[0], words[1].rstrip(":")))
+            elif words and section == "option":
+                names.options.add(words[0])
+        return names
