@@ -10,7 +10,7 @@ Standard library only: it must run before anything of the project is built. docs
 
 from .errors import CommandTimeout, GuestDied, LabError
 from .guest import Completed, Guest, GuestProcess
-from .virtual_time import VirtualRun, run_virtual_time
+from .virtual_time import VirtualRun, VirtualTime, run_virtual_time
 
 __all__ = [
     "CommandTimeout",
@@ -20,5 +20,6 @@ __all__ = [
     "GuestProcess",
     "LabError",
     "VirtualRun",
+    "VirtualTime",
     "run_virtual_time",
 ]

@@ -1,8 +1,8 @@
 #!/bin/busybox sh
 # Process 1 of a virtual-time run. Everything happens in this one image, in a fixed order, with no input from the
 # host: what the command writes is kept in memory and goes out over the second serial port when it has ended.
-/bin/busybox --install -s /usr/sbin 2>/dev/null
-export PATH=/usr/local/bin:/usr/bin:/usr/sbin:/usr/libexec
+/bin/busybox --install -s /usr/bin 2>/dev/null # what is there already stays
+export PATH=/usr/local/bin:/bin:/usr/bin:/usr/sbin:/usr/libexec
 mount -t devtmpfs dev /dev
 mount -t proc proc /proc
 mount -t sysfs sys /sys

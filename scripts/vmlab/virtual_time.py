@@ -17,6 +17,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Self
 
 from .errors import CommandTimeout, GuestDied, LabError
 from .guest import ENVIRONMENT, TREE
@@ -47,59 +48,82 @@ class VirtualRun:
         return self.output.decode(errors="replace")
 
 
-def run_virtual_time(
-    command: Sequence[str] | str,
-    *,
-    files: Sequence[str | Path] = (),
-    programs: Sequence[str] = (),
-    results: Sequence[str] = (),
-    timeout_s: float = 60,
-    memory: str = "2G",
-    kernel: str | None = None,
-    display: str = "bochs-display",
-    cmdline: str = "",
-    env: dict[str, str] | None = None,
-    packages: Sequence[str] = (),
-    gles2: bool = False,
-    python: bool | None = None,
-    tree: Path = TREE,
-    store: LayerStore | None = None,
-) -> VirtualRun:
-    """Run `command` (a string goes through sh) with a time limit in guest seconds.
+class VirtualTime:
+    """A prepared run: the image is built once, each `run` boots it anew and is the same run. A context manager."""
 
-    `programs` (by name or path, with libraries) and `files` are put into the image beside the command's own
-    program; `results` are absolute guest paths to bring back. `python` None: when the command looks like needing it.
-    """
-    store = store or LayerStore()
-    tools, qemu_root = store.layer(TOOLS), store.layer(QEMU)
-    layers = [tools, store.layer(MESA)]
-    if packages:
-        layers.append(store.layer(Recipe("extra", tuple(packages))))
-    found_kernel = store.kernel(kernel)
-    verify(qemu_root)
-    words = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
-    image = TimingImage(found_kernel, tree, layers, find_tool("busybox", tools))
-    image.add_program("seatd")
-    for program in programs:
-        image.add_program(program)
-    if not isinstance(command, str) and Path(words[0]).name not in ("sh", "busybox"):
-        words[0] = image.add_program(words[0])
-    for file in files:
-        image.add((tree / file).absolute())
-    if python or (python is None and needs_python([*words, *programs])):
-        image.add_python()
-    if gles2:
-        image.add_gles2()
-    _add_settings(image.archive, words, results, timeout_s, env or {}, tree)
+    def __init__(
+        self,
+        command: Sequence[str] | str,
+        *,
+        files: Sequence[str | Path] = (),
+        programs: Sequence[str] = (),
+        results: Sequence[str] = (),
+        timeout_s: float = 60,
+        memory: str = "2G",
+        kernel: str | None = None,
+        display: str = "bochs-display",
+        cmdline: str = "",
+        env: dict[str, str] | None = None,
+        packages: Sequence[str] = (),
+        gles2: bool = False,
+        python: bool | None = None,
+        tree: Path = TREE,
+        store: LayerStore | None = None,
+    ) -> None:
+        """`command` (a string goes through sh) with a time limit in guest seconds.
 
-    run = Path(tempfile.mkdtemp(prefix="minicomp-vm-"))
-    try:
-        image.write(run / "initrd")
+        `programs` (by name or path, with libraries) and `files` are put into the image beside the command's own
+        program; `results` are absolute guest paths to bring back. `python` None: when the command looks like it.
+        """
+        store = store or LayerStore()
+        tools, self._qemu_root = store.layer(TOOLS), store.layer(QEMU)
+        layers = [tools, store.layer(MESA)]
+        if packages:
+            layers.append(store.layer(Recipe("extra", tuple(packages))))
+        found_kernel = store.kernel(kernel)
+        verify(self._qemu_root)
+        words = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
+        image = TimingImage(found_kernel, tree, layers, find_tool("busybox", tools))
+        image.add_program("seatd")
+        for program in programs:
+            image.add_program(program)
+        if not isinstance(command, str) and Path(words[0]).name not in ("sh", "busybox"):
+            words[0] = image.add_program(words[0])
+        for file in files:
+            image.add((tree / file).absolute())
+        if python or (python is None and needs_python([*words, *programs])):
+            image.add_python()
+        if gles2:
+            image.add_gles2()
+        _add_settings(image.archive, words, results, timeout_s, env or {}, tree)
+        self._timeout_s = timeout_s
+        self._folder = Path(tempfile.mkdtemp(prefix="minicomp-vm-"))
+        self._arguments = _arguments(self._folder, found_kernel, memory, display, cmdline)
+        try:
+            image.write(self._folder / "initrd")
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def run(self) -> VirtualRun:
         begin_s = time.monotonic()
-        _boot(qemu_root, run, _arguments(run, found_kernel, memory, display, cmdline), timeout_s)
-        return _read_result(run, time.monotonic() - begin_s, timeout_s)
-    finally:
-        shutil.rmtree(run, ignore_errors=True)
+        _boot(self._qemu_root, self._folder, self._arguments, self._timeout_s)
+        return _read_result(self._folder, time.monotonic() - begin_s, self._timeout_s)
+
+
+def run_virtual_time(command: Sequence[str] | str, **options: Any) -> VirtualRun:
+    """Prepare and run once; options as of VirtualTime."""
+    with VirtualTime(command, **options) as prepared:
+        return prepared.run()
 
 
 def _add_settings(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from vmlab import CommandTimeout, run_virtual_time
+from vmlab import CommandTimeout, VirtualTime, run_virtual_time
 
 pytestmark = [pytest.mark.vm, pytest.mark.slow]
 
@@ -22,7 +22,8 @@ print(stamps[-1] - stamps[0])
 
 def test_two_runs_give_the_same_nanoseconds() -> None:
     command = [".venv/bin/python", "-c", CLOCKS]
-    first, second = (run_virtual_time(command, results=["/tmp/stamps"]) for _ in range(2))
+    with VirtualTime(command, results=["/tmp/stamps"]) as prepared:
+        first, second = prepared.run(), prepared.run()
     assert first.code == second.code == 0
     assert len(first.files["/tmp/stamps"].split()) == 21
     assert first.files == second.files
@@ -40,4 +41,4 @@ def test_exit_code_output_and_idle_time_that_costs_nothing() -> None:
 def test_a_command_that_never_ends_meets_its_limit_in_guest_time() -> None:
     with pytest.raises(CommandTimeout, match=r"time limit of 300 s \(guest time\)") as caught:
         run_virtual_time("echo begun; sleep 100000", timeout_s=300)
-    assert caught.value.output == b"begun\n"
+    assert caught.value.output.startswith(b"begun\n")
