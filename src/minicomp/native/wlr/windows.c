@@ -341,7 +341,9 @@ static int end(struct mc_server *server, int result)
 static void fill_limits(struct mc_window *window, struct mc_window_info *info)
 {
     if (window->kind == MC_WINDOW_XDG) {
-        struct wlr_xdg_toplevel_state *state = &window->xdg->toplevel->current;
+        /* wlroots does not apply the limits of an initial commit before the next one. */
+        struct wlr_xdg_toplevel *toplevel = window->xdg->toplevel;
+        struct wlr_xdg_toplevel_state *state = window->mapped ? &toplevel->current : &toplevel->pending;
         info->min_width = (int32_t)state->min_width;
         info->min_height = (int32_t)state->min_height;
         info->max_width = (int32_t)state->max_width;
