@@ -116,9 +116,10 @@ static void print_summary(struct pulse *pulse, const char *reason)
         fprintf(out, " (%.1f/s)", (double)(pulse->commits - 1) / span_s);
     }
     fprintf(out, ", ended by %s\n", reason);
-    if (pulse->connection.presentation == NULL) {
-        fprintf(out, "  frame callbacks %" PRIu64 "; the compositor has no wp_presentation\n",
-                pulse->callbacks);
+    if (pulse->connection.presentation == NULL || pulse->options.no_feedback) {
+        fprintf(out, "  frame callbacks %" PRIu64 "; %s\n", pulse->callbacks,
+                pulse->options.no_feedback ? "no presentation feedback was asked for"
+                                           : "the compositor has no wp_presentation");
         return;
     }
     fprintf(out,

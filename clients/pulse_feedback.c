@@ -81,7 +81,7 @@ struct pulse_feedback *pulse_feedback_request(struct pulse *pulse, struct wl_sur
     }
     feedback->pulse = pulse;
     wl_list_insert(pulse->feedbacks.prev, &feedback->link);
-    if (pulse->connection.presentation != NULL) {
+    if (pulse->connection.presentation != NULL && !pulse->options.no_feedback) {
         feedback->object = wp_presentation_feedback(pulse->connection.presentation, surface);
         wp_presentation_feedback_add_listener(feedback->object, &feedback_listener, feedback);
     }

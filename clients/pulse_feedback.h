@@ -39,7 +39,7 @@ struct pulse_frame {
 struct pulse_feedback {
     struct wl_list link; /* struct pulse.feedbacks */
     struct pulse *pulse;
-    struct wp_presentation_feedback *object; /* NULL without wp_presentation */
+    struct wp_presentation_feedback *object; /* NULL without wp_presentation, or not wanted */
     struct pulse_frame frame;
 };
 
@@ -47,7 +47,7 @@ struct pulse_feedback {
  * Returns NULL when there is no memory (reported). */
 struct pulse_feedback *pulse_feedback_request(struct pulse *pulse, struct wl_surface *surface);
 
-/* Without wp_presentation this logs the frame and frees the feedback: there is nothing to wait for. */
+/* Without a feedback object this logs the frame and frees the feedback: there is nothing to wait for. */
 void pulse_feedback_committed(struct pulse_feedback *feedback);
 
 /* Forgets outstanding feedback, counting it as unanswered. */

@@ -51,6 +51,8 @@ static const char help[] =
     "  --quiet             no summary\n"
     "Connecting\n"
     "  --wait-s S          keep trying for this long while there is no compositor; default 0\n"
+    "  --no-feedback       ask for no presentation feedback: the same requests to every compositor, and a\n"
+    "                      \"frame\" line for every commit, without presented_ns\n"
     "  --require-presentation   exit 2 without wp_presentation (otherwise presented_ns is 0 then)\n"
     "  --first-roundtrip   connect, get the registry with one round trip, print CLOCK_MONOTONIC in ns, exit\n"
     "\n"
@@ -77,6 +79,7 @@ enum option_value {
     OPTION_COLOR,
     OPTION_LOG,
     OPTION_QUIET,
+    OPTION_NO_FEEDBACK,
     OPTION_REQUIRE_PRESENTATION,
     OPTION_WAIT,
     OPTION_FIRST_ROUNDTRIP,
@@ -103,6 +106,7 @@ static const struct option long_options[] = {
     {"color", required_argument, NULL, OPTION_COLOR},
     {"log", required_argument, NULL, OPTION_LOG},
     {"quiet", no_argument, NULL, OPTION_QUIET},
+    {"no-feedback", no_argument, NULL, OPTION_NO_FEEDBACK},
     {"require-presentation", no_argument, NULL, OPTION_REQUIRE_PRESENTATION},
     {"wait-s", required_argument, NULL, OPTION_WAIT},
     {"first-roundtrip", no_argument, NULL, OPTION_FIRST_ROUNDTRIP},
@@ -182,6 +186,8 @@ static bool parse_one(struct pulse_options *options, int option, const char *tex
         return true;
     case OPTION_QUIET:
         return options->quiet = true;
+    case OPTION_NO_FEEDBACK:
+        return options->no_feedback = true;
     case OPTION_REQUIRE_PRESENTATION:
         return options->require_presentation = true;
     case OPTION_WAIT:
@@ -205,6 +211,10 @@ static bool check_combination(const struct pulse_options *options, const bool *g
     }
     if (given[OPTION_WORK] && given[OPTION_WORK_DIST] && options->work.kind != PULSE_WORK_FIXED) {
         fprintf(stderr, "--work-us is the value of --work-dist fixed; other distributions carry their own\n");
+        return false;
+    }
+    if (options->no_feedback && options->require_presentation) {
+        fprintf(stderr, "--no-feedback and --require-presentation contradict each other\n");
         return false;
     }
     return true;

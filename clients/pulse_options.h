@@ -29,6 +29,7 @@ struct pulse_options {
     uint32_t colour;
     const char *log_path; /* NULL: no log */
     bool quiet;
+    bool no_feedback; /* ask for no presentation feedback */
     bool require_presentation;
     double wait_s;
     bool first_roundtrip;
