@@ -5,8 +5,9 @@ are explained by `explain`, which is imported only when there is one: this packa
 `minicomp run`. It imports nothing of minicomp but `errors`.
 """
 
-from minicomp.config.load import Override, load, parse_set
+from minicomp.config.load import load
 from minicomp.config.modes import Mode, parse_mode
+from minicomp.config.overrides import Override, parse_set
 from minicomp.config.schema import Config, OutputSettings, RunOptions
 
 __all__ = ["Config", "Mode", "OutputSettings", "Override", "RunOptions", "load", "parse_mode", "parse_set"]

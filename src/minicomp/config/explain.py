@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Union
 
-from minicomp.config.load import Override
 from minicomp.config.locate import PathPart, line_of
+from minicomp.config.overrides import Override
 from minicomp.config.schema import Config
 from minicomp.config.validation import Meta, Struct
 from minicomp.errors import ConfigError

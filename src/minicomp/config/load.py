@@ -7,22 +7,14 @@ there is TOML to read; explaining an error is left to `explain`, which is import
 
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+from minicomp.config.overrides import Override, lay_over
 from minicomp.config.schema import Config
 from minicomp.config.validation import ValidationError, convert
 from minicomp.errors import ConfigError
 
-_PLAIN_WORD = re.compile(r"(?!(?:true|false|inf|nan)$)[A-Za-z][\w./:@+-]*")
 _SYNTAX_ERROR_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
-
-
-class Override(NamedTuple):
-    """One setting that takes the place of the file's. `where` names it in errors: `--set log.level=debug`."""
-
-    path: tuple[str, ...]
-    value: Any
-    where: str
 
 
 def load(file: str | None = None, overrides: Sequence[Override] = ()) -> Config:
@@ -30,7 +22,7 @@ def load(file: str | None = None, overrides: Sequence[Override] = ()) -> Config:
     text = _read(file) if file is not None else ""
     settings = _parse(text, file) if text else {}
     for override in overrides:
-        _apply(settings, override)
+        lay_over(settings, override)
     if not settings:
         return Config()
     try:
@@ -39,16 +31,6 @@ def load(file: str | None = None, overrides: Sequence[Override] = ()) -> Config:
         from minicomp.config.explain import explained
 
         raise explained(str(error), settings, text, file, overrides) from None
-
-
-def parse_set(argument: str) -> Override:
-    """`section.key=value` as an override; the value is TOML, or a string without quotes."""
-    where = f"--set {argument}"
-    name, equals, value = argument.partition("=")
-    path = tuple(name.strip().split("."))
-    if not equals or not all(path):
-        raise ConfigError("not of the form section.key=value", where=where, todo="for example --set log.level=debug")
-    return Override(path, _parse_value(value.strip()), where)
 
 
 def _read(file: str) -> str:
@@ -74,34 +56,3 @@ def _parse(text: str, file: str | None) -> dict[str, Any]:
             message = message[: place.start()]
             line = int(place[1] or line)
         raise ConfigError(f"not valid TOML: {message}", where=f"{file}:{line}") from None
-
-
-def _parse_value(value: str) -> Any:
-    if _PLAIN_WORD.fullmatch(value):
-        return value
-    if value.isascii() and value.isdigit():
-        return int(value)
-    import tomllib
-
-    try:
-        parsed = tomllib.loads(f"value = {value}")
-    except tomllib.TOMLDecodeError:
-        return value
-    return parsed["value"] if parsed.keys() == {"value"} else value
-
-
-def _apply(settings: dict[str, Any], override: Override) -> None:
-    """Lays one override into the settings. A path through something that is no table is left for validation to name."""
-    table = settings
-    for name in override.path[:-1]:
-        inner = table.get(name)
-        if not isinstance(inner, dict):
-            if isinstance(inner, list):
-                raise ConfigError(
-                    f"{name} is a list of tables; --set can only replace it as a whole",
-                    where=override.where,
-                    todo=f"write --set '{name}=[{{...}}]' or a configuration file",
-                )
-            inner = table[name] = {}
-        table = inner
-    table[override.path[-1]] = override.value
