@@ -9,7 +9,8 @@ Standard library only: it must run before anything of the project is built. docs
 """
 
 from .errors import CommandTimeout, GuestDied, LabError
-from .guest import Completed, Guest, GuestProcess
+from .guest import Guest
+from .process import Completed, GuestProcess
 from .virtual_time import VirtualRun, VirtualTime, run_virtual_time
 
 __all__ = [

@@ -105,7 +105,8 @@ class PrivateApt:
                 command, cwd=cwd, capture_output=True, text=True, timeout=DOWNLOAD_TIMEOUT_S, env=_plain_environment()
             )
         except subprocess.TimeoutExpired:
-            raise LabError(f"apt-get {arguments[0]} took over {DOWNLOAD_TIMEOUT_S} s: is the mirror reachable?") from None
+            limit = f"{DOWNLOAD_TIMEOUT_S} s"
+            raise LabError(f"apt-get {arguments[0]} took over {limit}: is the mirror reachable?") from None
         if done.returncode != 0:
             errors = [line for line in done.stderr.splitlines() if line.startswith(("E:", "W:"))]
             raise LabError("apt-get failed: " + " ".join(errors or [done.stderr.strip()]))
@@ -130,7 +131,7 @@ class PrivateApt:
             f'Dir::Cache::archives "{folder}/cache/archives";\n'
             f'Dir::Etc::sourcelist "{folder}/etc/sources.list";\nDir::Etc::sourceparts "{folder}/etc/empty.d";\n'
             f'Dir::Etc::preferences "{folder}/etc/none";\nDir::Etc::preferencesparts "{folder}/etc/empty.d";\n'
-            '#clear APT::Update::Pre-Invoke;\n#clear APT::Update::Post-Invoke;\n'
+            "#clear APT::Update::Pre-Invoke;\n#clear APT::Update::Post-Invoke;\n"
             "#clear APT::Update::Post-Invoke-Success;\n#clear DPkg::Pre-Invoke;\n#clear DPkg::Post-Invoke;\n"
             '#clear DPkg::Pre-Install-Pkgs;\nAPT::Keep-Downloaded-Packages "true";\nAPT::Sandbox::User "";\n'
         )

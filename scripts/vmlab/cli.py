@@ -10,6 +10,7 @@ import argparse
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from . import steps
@@ -109,7 +110,7 @@ def _act(
             failures.append(error)
 
 
-def _request(guest: Guest, words: list[str]) -> str:
+def _request(guest: Guest, words: Sequence[str]) -> str:
     """What a program in the guest asks by `vmhost`."""
     if len(words) == 2 and words[0] == "screenshot":
         return str(guest.screenshot(Path(words[1])))

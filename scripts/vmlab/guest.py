@@ -12,21 +12,18 @@ block ends QEMU whatever happened. One thread reads the agent's messages; caller
 from __future__ import annotations
 
 import base64
-import itertools
-import json
-import os
-import queue
+import contextlib
 import shutil
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from .errors import CommandTimeout, GuestDied, LabError
+from .agent_link import AgentLink, RequestHandler
+from .errors import GuestDied, LabError
 from .initramfs import Archive, function_image
 from .layers import MESA, QEMU, TOOLS, LayerStore, Recipe, find_tool
 from .process import Completed, GuestProcess, OutputSink
@@ -38,7 +35,6 @@ TREE = Path(__file__).resolve().parents[2]
 MODULES = "virtio_gpu virtio_input evdev uinput udmabuf xhci_pci usbhid hid_generic"
 BOOT_TIMEOUT_S = 180
 POWEROFF_TIMEOUT_S = 10
-FILE_TIMEOUT_S = 30
 # dict(os.environ) would carry the host's session into the guest; this is what a root login has.
 ENVIRONMENT = {
     "HOME": "/root",
@@ -52,8 +48,6 @@ ENVIRONMENT = {
     "USER": "root",
     "XDG_RUNTIME_DIR": "/run/user/0",
 }
-# A guest program's request to the host: words in, answer out; LabError is the answer "failed".
-RequestHandler = Callable[[Sequence[str]], str]
 
 
 class Guest:
@@ -82,13 +76,8 @@ class Guest:
         self._run_dir: Path | None = None
         self._qemu: Qemu | None = None
         self._qmp: Qmp | None = None
+        self._agent: AgentLink | None = None
         self._heads: dict[int, VncHead] = {}
-        self._ids = itertools.count(1)
-        self._processes: dict[int, GuestProcess] = {}
-        self._answers: dict[int, queue.Queue[dict[str, Any]]] = {}
-        self._hello = threading.Event()
-        self._gone = threading.Event()
-        self._send_lock = threading.Lock()
 
     def __enter__(self) -> Self:
         try:
@@ -107,6 +96,12 @@ class Guest:
         if self._qmp is None:
             raise LabError("the guest is not started")
         return self._qmp
+
+    @property
+    def agent(self) -> AgentLink:
+        if self._agent is None:
+            raise LabError("the guest is not started")
+        return self._agent
 
     def start(self) -> None:
         """Boot, and return when the guest takes commands."""
@@ -138,21 +133,20 @@ class Guest:
         self._qemu = Qemu(qemu_root, arguments, run / "qemu.log", run)
         try:
             self._qmp = Qmp(run / "qmp.sock", timeout_s=10)
-            self._agent = connect(run / "agent.sock", timeout_s=10)
+            agent = connect(run / "agent.sock", timeout_s=10)
         except GuestDied as error:
             raise GuestDied(f"{error}; QEMU says: {self._qemu.messages() or 'nothing'}") from None
-        threading.Thread(target=self._read_agent, name="vm-agent", daemon=True).start()
+        self._agent = AgentLink(agent, self.describe_death, self._on_request)
         self._await_boot(begin_s)
 
     def close(self) -> None:
         """Power off and end QEMU; remove the run's folder. Safe to call twice, and after a failed start."""
         if self._qemu is not None:
-            if self._hello.is_set() and not self._gone.is_set():
-                try:
-                    self._send(do="poweroff")
+            if self._agent is not None and self._agent.ready.is_set() and not self._agent.gone.is_set():
+                # Ended by itself in between: that is what was wanted.
+                with contextlib.suppress(GuestDied):
+                    self._agent.send(do="poweroff")
                     self._qemu.wait(POWEROFF_TIMEOUT_S)
-                except GuestDied:
-                    pass  # ended by itself in between: that is what was wanted
             self._qemu.stop()
             self._qemu = None
         for head in self._heads.values():
@@ -187,18 +181,15 @@ class Guest:
     ) -> GuestProcess:
         """Start a command and return at once. `sink` is called with each piece of output as it comes."""
         argv = ["/bin/sh", "-c", command] if isinstance(command, str) else [str(word) for word in command]
-        process = GuestProcess(self, next(self._ids), argv, sink)
-        self._processes[process.id] = process
-        folder = str(cwd or self.tree)
-        self._send(do="run", id=process.id, argv=argv, cwd=folder, env=ENVIRONMENT | (env or {}))
-        return process
+        how = {"cwd": str(cwd or self.tree), "env": ENVIRONMENT | (env or {})}
+        return self.agent.start(lambda number: GuestProcess(self, number, argv, sink), **how)
 
     def read_file(self, path: str) -> bytes:
-        return base64.b64decode(self._ask(do="read", path=path)["data"])
+        return base64.b64decode(self.agent.ask(do="read", path=path)["data"])
 
     def write_file(self, path: str, data: bytes, mode: int = 0o644) -> None:
         """Folders on the way are made."""
-        self._ask(do="write", path=path, data=base64.b64encode(data).decode(), mode=mode)
+        self.agent.ask(do="write", path=path, data=base64.b64encode(data).decode(), mode=mode)
 
     def screenshot(self, target: Path, head: int = 0) -> Path:
         """Write what the head shows now as a PNG; `target` is on the host."""
@@ -223,7 +214,7 @@ class Guest:
         self._heads[head].set_size(0, 0)
 
     def plug_device(self, driver: str, name: str, **properties: Any) -> None:
-        """Hot-plug a QEMU device, as plug_device("usb-kbd", "kbd1") or ("virtio-tablet-pci", "tab1", bus="hotplug0")."""
+        """Hot-plug a QEMU device: plug_device("usb-kbd", "kbd1"), plug_device("virtio-mouse-pci", "m1", bus="hotplug0")."""
         self.qmp.execute("device_add", driver=driver, id=name, **properties)
 
     def unplug_device(self, name: str, timeout_s: float = 20) -> None:
@@ -237,19 +228,19 @@ class Guest:
         return log.read_text(errors="replace") if log and log.exists() else ""
 
     def signal(self, process: GuestProcess, number: int) -> None:
-        self._send(do="signal", id=process.id, number=number)
+        self.agent.send(do="signal", id=process.id, number=number)
 
     def describe_death(self) -> str:
         """For an error message: what QEMU and the guest's console said last."""
         said = self._qemu.messages() if self._qemu else ""
         console = self.console().strip().splitlines()
         tail = [line for line in console[:-15] if "Kernel panic" in line or "BUG:" in line] + console[-15:]
-        return "\n".join(["the guest ended", *([f"QEMU: {said}"] if said else []), *(f"  console: {line}" for line in tail)])
+        return "\n".join(["the guest ended", *([f"QEMU: {said}"] if said else []), *(f"  console: {t}" for t in tail)])
 
     def _await_boot(self, begin_s: float) -> None:
         assert self._qemu is not None
-        while not self._hello.wait(0.1):
-            if self._gone.is_set() or not self._qemu.running:
+        while not self.agent.ready.wait(0.1):
+            if self.agent.gone.is_set() or not self._qemu.running:
                 raise GuestDied("boot failed: " + self.describe_death())
             if time.monotonic() - begin_s > BOOT_TIMEOUT_S:
                 raise GuestDied(f"no answer within {BOOT_TIMEOUT_S} s of booting: " + self.describe_death())
@@ -270,61 +261,6 @@ class Guest:
         own.add_data("lab.conf", lines.encode())
         own.write(target)
         target.write_bytes(base.read_bytes() + target.read_bytes())
-
-    def _send(self, **message: Any) -> None:
-        data = json.dumps(message).encode() + b"\n"
-        try:
-            with self._send_lock:
-                self._agent.sendall(data)
-        except OSError:
-            raise GuestDied(self.describe_death()) from None
-
-    def _ask(self, **message: Any) -> dict[str, Any]:
-        number = next(self._ids)
-        answers = self._answers[number] = queue.Queue(1)
-        self._send(id=number, **message)
-        try:
-            answer = answers.get(timeout=FILE_TIMEOUT_S)
-        except queue.Empty:
-            raise GuestDied(f"no answer from the guest within {FILE_TIMEOUT_S} s") from None
-        finally:
-            del self._answers[number]
-        if answer["event"] == "error":
-            raise LabError(f"in the guest: {answer['text']}")
-        return answer
-
-    def _read_agent(self) -> None:
-        """Thread: hand each message of the agent to whom it concerns, until QEMU closes the port."""
-        try:
-            with self._agent.makefile("rb") as lines:
-                for line in lines:
-                    self._on_message(json.loads(line))
-        finally:
-            self._gone.set()
-            for process in list(self._processes.values()):
-                process.on_guest_gone()
-
-    def _on_message(self, message: dict[str, Any]) -> None:
-        event = message["event"]
-        if event == "hello":
-            self._hello.set()
-        elif event == "request":
-            threading.Thread(target=self._serve_request, args=(message,), daemon=True).start()
-        elif process := self._processes.get(message.get("id", 0)):
-            process.on_message(message)
-            if event in ("exit", "error"):
-                del self._processes[process.id]
-        elif answers := self._answers.get(message.get("id", 0)):
-            answers.put(message)
-
-    def _serve_request(self, message: dict[str, Any]) -> None:
-        try:
-            if self._on_request is None:
-                raise LabError("nothing on the host answers requests of this guest")
-            ok, text = True, self._on_request(message["words"])
-        except LabError as error:
-            ok, text = False, str(error)
-        self._send(do="reply", id=message["id"], ok=ok, text=" ".join(text.split()))
 
 
 def _code_stamp() -> str:

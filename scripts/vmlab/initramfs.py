@@ -67,8 +67,10 @@ class Archive:
         with target.open("wb") as out:
             for number, (name, (mode, content)) in enumerate(sorted(self._entries.items()), start=1):
                 # A file's own time: Python's compiled modules are valid for it.
-                is_file = isinstance(content, Path)
-                data, time_s = (content.read_bytes(), int(content.stat().st_mtime)) if is_file else (content, 0)
+                if isinstance(content, Path):
+                    data, time_s = content.read_bytes(), int(content.stat().st_mtime)
+                else:
+                    data, time_s = content, 0
                 out.write(_record(name, number, mode, data, time_s))
             # The kernel opens it for init, before /dev is mounted.
             out.write(_record("dev/console", len(self._entries) + 1, stat.S_IFCHR | 0o600, b"", device=(5, 1)))
@@ -82,9 +84,7 @@ class Archive:
         self._entries[name] = (mode, content)
 
 
-def _record(
-    name: str, inode: int, mode: int, data: bytes, time_s: int = 0, device: tuple[int, int] = (0, 0)
-) -> bytes:
+def _record(name: str, inode: int, mode: int, data: bytes, time_s: int = 0, device: tuple[int, int] = (0, 0)) -> bytes:
     encoded = name.encode() + b"\0"
     links = 2 if stat.S_ISDIR(mode) else 1
     fields = (inode, mode, 0, 0, links, time_s, len(data), 0, 0, *device, len(encoded), 0)
@@ -101,9 +101,8 @@ def module_files(kernel: Kernel, names: Iterable[str]) -> list[Path]:
     order: list[str] = []
     for name in names:
         if known := needs.get(name):
-            path, dependencies = known
             # modules.dep lists the nearest dependency first.
-            order += [d for d in [*reversed(dependencies), path] if d not in order]
+            order += [path for path in [*reversed(known[1]), known[0]] if path not in order]
     return [kernel.modules_dir / path for path in order]
 
 

@@ -135,13 +135,12 @@ class LayerStore:
 
     def _fetch_kernel(self, version: str | None, tools: Path) -> str:
         apt = self._private_apt()
-        known = [(suite, *apt.kernel_of(suite)) for suite in KERNEL_SUITES]
-        for _suite, release, package_version in known:
-            if _fits(release, version):
-                break
-        else:
-            offered = ", ".join(release for _, release, _ in known)
-            raise LabError(f"no kernel {version} in Debian's suites; there are: {offered}")
+        known = [apt.kernel_of(suite) for suite in KERNEL_SUITES]
+        fitting = [kernel for kernel in known if _fits(kernel[0], version)]
+        if not fitting:
+            offered = ", ".join(release for release, _ in known)
+            raise LabError(f"no kernel {version or '7 or newer'} in Debian's suites; there are: {offered}")
+        release, package_version = fitting[0]
         # trixie-backports splits a kernel into three packages; older suites have one.
         parts = [f"linux-{part}-{release}" for part in ("binary", "modules", "base")]
         if not apt.exists(parts[0], package_version):
@@ -151,7 +150,13 @@ class LayerStore:
         self._unpack(name, debs, {"packages": parts, "version": package_version}, partial(_depmod, tools, release))
         return release
 
-    def _unpack(self, name: str, debs: Sequence[Path], made_from: dict[str, object], finish: Callable[[Path], None] | None = None) -> None:
+    def _unpack(
+        self,
+        name: str,
+        debs: Sequence[Path],
+        made_from: dict[str, object],
+        finish: Callable[[Path], None] | None = None,
+    ) -> None:
         layers = self.folder / "layers"
         layers.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=".unpack-", dir=layers))

@@ -1,16 +1,16 @@
 """A person's actions at the guest, as words: what --keys and --pointer take, and `vmhost input`.
 
-    wait:1.5        sleep that many seconds
-    until:TEXT      wait until the command's output contains TEXT (spaces as in the argument)
-    type:TEXT       type TEXT on a US keyboard
-    ctrl-alt-f2     a key or chord by QEMU's key names, pressed and released
-    down:shift up:shift   a key held and let go
-    move:640,400    pointer to that pixel of the first screen
-    by:10,-5        a mouse's relative motion (needs the `mouse` device)
-    click:left press:left release:left    a button
-    touch:100,200   a finger's tap (needs the `touch` device)
-    shot:FILE       screenshot of the first screen; shot:1:FILE of the second
-    plug:1:1024x768 unplug:1              an output
+wait:1.5        sleep that many seconds
+until:TEXT      wait until the command's output contains TEXT (spaces as in the argument)
+type:TEXT       type TEXT on a US keyboard
+ctrl-alt-f2     a key or chord by QEMU's key names, pressed and released
+down:shift up:shift   a key held and let go
+move:640,400    pointer to that pixel of the first screen
+by:10,-5        a mouse's relative motion (needs the `mouse` device)
+click:left press:left release:left    a button
+touch:100,200   a finger's tap (needs the `touch` device)
+shot:FILE       screenshot of the first screen; shot:1:FILE of the second
+plug:1:1024x768 unplug:1              an output
 """
 
 from __future__ import annotations

@@ -21,7 +21,9 @@ from .layers import Kernel, library_path
 # In loading order. bochs gives the most repeatable display; uinput makes repeatable input, in the guest.
 MODULES = ("bochs", "virtio_gpu", "evdev", "uinput", "udmabuf")
 DATA = (Path("/usr/share/X11/xkb"), Path("/usr/share/libinput"), Path("/etc/passwd"), Path("/etc/group"))
-STDLIB_SKIP = {"test", "tests", "idlelib", "tkinter", "turtledemo", "lib2to3", "ensurepip", "site-packages", "dist-packages"}
+STDLIB_SKIP = set(
+    ["test", "tests", "idlelib", "tkinter", "turtledemo", "lib2to3", "ensurepip", "site-packages", "dist-packages"]
+)
 SITE_PACKAGES = re.compile(r"(cffi|_cffi_backend|pycparser|pywayland|wlroots|xkbcommon|__editable__|minicomp)")
 SOURCE_FOLDERS = ("src", "configs")
 GLES2_LIBRARIES = ("libEGL.so.1", "libGLESv2.so.2", "libEGL_mesa.so.0", "libgbm.so.1")
@@ -136,7 +138,7 @@ class TimingImage:
 
     def _find_program(self, name: str) -> Path:
         if "/" in name:
-            found = self._locate(Path(os.path.abspath(self._tree / name)))
+            found: Path | None = self._locate((self._tree / name).absolute())
         else:
             path = os.pathsep.join([str(self._tree / ".venv/bin"), *_program_folders(self._layers)])
             where = shutil.which(name, path=path)

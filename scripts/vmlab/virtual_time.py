@@ -8,7 +8,6 @@ QEMU: https://www.qemu.org/docs/master/devel/tcg-icount.html
 
 from __future__ import annotations
 
-import io
 import shlex
 import shutil
 import tarfile
@@ -27,6 +26,14 @@ from .qemu import Qemu, verify
 from .timing_image import TimingImage, needs_python
 
 CMDLINE = "console=ttyS0 quiet loglevel=3 nokaslr norandmaps panic=-1 rdinit=/init mitigations=off audit=0"
+# No devices to wait for; renderer threads and hash seeds that do not differ from run to run.
+REPEATABLE = {
+    "LP_NUM_THREADS": "0",
+    "PATH": ENVIRONMENT["PATH"] + ":/usr/libexec",
+    "PYTHONHASHSEED": "0",
+    "SHELL": "/bin/sh",
+    "WLR_LIBINPUT_NO_DEVICES": "1",
+}
 EXIT_TIMED_OUT = (124, 137, 143)  # busybox' timeout passes on how the command ended
 # Busy guest time costs more than host time; idle guest time costs nothing.
 HOST_SECONDS_PER_GUEST_SECOND = 10
@@ -134,8 +141,7 @@ def _add_settings(
         "LAB_TIMEOUT_S": f"{timeout_s:g}",
         "LAB_RESULTS": " ".join(result.partition("=")[0] for result in results),
     }
-    environment = ENVIRONMENT | {"WLR_LIBINPUT_NO_DEVICES": "1", "LP_NUM_THREADS": "0", "PYTHONHASHSEED": "0", "SHELL": "/bin/sh"} | env
-    environment["PATH"] += ":/usr/libexec"
+    environment = ENVIRONMENT | REPEATABLE | env
     exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in environment.items())
     archive.add_folder(str(tree))
     archive.add_data("lab.conf", "".join(f"{k}={shlex.quote(v)}\n" for k, v in settings.items()).encode())

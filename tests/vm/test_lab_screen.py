@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -53,7 +54,7 @@ def test_display_has_a_vblank_clock(guest: Guest, compiled: Callable[[str], str]
     done = guest.run([compiled("kms_paint"), "flip", "60"]).check()
     flips = [tuple(map(int, line.split()[1:])) for line in done.out.splitlines() if line.startswith("flip")]
     assert len(flips) == 60
-    for (before, before_us), (after, after_us) in zip(flips, flips[1:], strict=False):
+    for (before, before_us), (after, after_us) in itertools.pairwise(flips):
         assert after > before
         assert (after_us - before_us) / (after - before) == pytest.approx(1e6 / 75, rel=0.01)
 
