@@ -95,9 +95,11 @@ def create_renderer(backend: Any, config: Config, kind: Kind) -> Any:
     name = config.backend.renderer
     if name == "auto" and kind == "headless":
         name = "pixman"
-    values = {} if name == "auto" else {"WLR_RENDERER": name}
-    with environment(**values):
-        renderer = wlr.wlr_renderer_autocreate(backend)
+    if name == "pixman":
+        renderer = lib.mc_pixman_renderer_create()
+    else:
+        with environment(**({} if name == "auto" else {"WLR_RENDERER": name})):
+            renderer = wlr.wlr_renderer_autocreate(backend)
     if not renderer:
         raise PreconditionError(
             f"no {name} renderer can be made for the {kind} backend (wlroots' messages are above)",

@@ -143,7 +143,7 @@ class Outputs:
             log.debug("output %x: configuration refused: %s", handle, os.strerror(-result))
         return bool(result == 0)
 
-    def apply_wishes(self, configuration: int, *, test_only: bool) -> bool:
+    def apply_request(self, configuration: int, *, test_only: bool) -> bool:
         """What an output-management client asks for in MC_EVENT_OUTPUT_CONFIG: tested or applied, and answered."""
         wishes = ffi.new("struct mc_output_wish[64]")
         count = lib.mc_output_management_wishes(self._server, configuration, wishes, 64)

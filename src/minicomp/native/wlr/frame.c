@@ -395,7 +395,7 @@ static void redraw(struct mc_output *output)
 static void handle_timer(void *data, uint64_t deadline_ns)
 {
     struct mc_output *output = data;
-    output->server->committing = NULL;
+    mc_commit_over(output->server);
     if (output->redraw.state == MC_REDRAW_WAIT_ESTIMATED) {
         output->last_present_ns = deadline_ns; /* the estimate keeps the vblank grid */
         output->redraw.reasons = 0;            /* callbacks wanted meanwhile are sent now, too */
@@ -435,12 +435,29 @@ static void handle_needs_frame(struct wl_listener *listener, void *data)
     if (damaged) {
         queue_frame(output, MC_REDRAW_DAMAGE);
     } else if (output->server->committing != NULL) {
-        /* wlr_scene raised it for a frame callback alone; take it back, so that a real need (damage later in this
-         * same commit, a capture, a cursor) raises it again and is told apart. */
-        output->wlr_output->needs_frame = false;
+        /* wlr_scene raised it for a frame callback. It is taken back when the commit is over, not here: other
+         * listeners of this signal would raise it again. Damage later in this commit is seen when composing. */
+        output->callback_wish = output->server->callback_wish = true;
         queue_frame(output, MC_REDRAW_CALLBACK);
     } else {
         queue_frame(output, MC_REDRAW_CAPTURE);
+    }
+}
+
+void mc_commit_over(struct mc_server *server)
+{
+    server->committing = NULL;
+    if (!server->callback_wish) {
+        return;
+    }
+    server->callback_wish = false;
+    struct mc_output *output;
+    wl_list_for_each(output, &server->outputs, link)
+    {
+        if (output->callback_wish) {
+            output->callback_wish = false;
+            output->wlr_output->needs_frame = false;
+        }
     }
 }
 
@@ -449,7 +466,7 @@ static void handle_frame(struct wl_listener *listener, void *data)
 {
     (void)data;
     struct mc_output *output = wl_container_of(listener, output, frame);
-    output->server->committing = NULL;
+    mc_commit_over(output->server);
     if (output->redraw.state == MC_REDRAW_WAIT_PRESENT && !output->wlr_output->frame_pending) {
         mc_redraw_done(&output->redraw);
     }
@@ -461,7 +478,7 @@ static void handle_present(struct wl_listener *listener, void *data)
     struct mc_output *output = wl_container_of(listener, output, present);
     const struct wlr_output_event_present *event = data;
     struct mc_server *server = output->server;
-    server->committing = NULL;
+    mc_commit_over(server);
     uint32_t flags = event->flags & 0xf;
     uint64_t vblank_ns = 0;
     if (event->presented) {

@@ -89,7 +89,7 @@ static uint64_t full_time_ns(uint32_t time_ms)
 void mc_seat_stamp(struct mc_server *server, uint32_t kind, uint32_t time_ms)
 {
     struct mc_seat *seat = server->seat;
-    server->committing = NULL;
+    mc_commit_over(server);
     if (seat != NULL) {
         seat->event_ns = seat->injected_ns != 0 ? seat->injected_ns : full_time_ns(time_ms);
         mc_trace_now(&server->trace, MC_POINT_INPUT_EVENT, 0, 0, 0, seat->event_ns, kind);

@@ -33,7 +33,7 @@ void mc_verb_begin(struct mc_server *server)
 {
     struct mc_lock_wait wait = mc_lock_acquire(&server->lock);
     trace_wait(server, &wait);
-    server->committing = NULL;
+    mc_commit_over(server);
 }
 
 void mc_verb_end(struct mc_server *server)
@@ -85,7 +85,7 @@ static void *loop_main(void *data)
         }
         struct mc_lock_wait wait = mc_lock_acquire(&server->lock);
         trace_wait(server, &wait);
-        server->committing = NULL;
+        mc_commit_over(server);
         mc_trace_now(&server->trace, MC_POINT_DISPATCH_BEGIN, 0, 0, 0, wait.end_ns - wait.begin_ns, 0);
         wl_event_loop_dispatch(loop, 0);
         /* Only here: flushing can destroy clients and run their listeners. */

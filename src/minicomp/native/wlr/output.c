@@ -46,6 +46,14 @@ static void forget_primary(struct wlr_scene_node *node, struct wlr_output *gone)
     }
 }
 
+struct mc_node_tag *mc_node_tag_of(struct wlr_scene_node *node)
+{
+    while (node != NULL && node->data == NULL) {
+        node = node->parent;
+    }
+    return node != NULL ? node->data : NULL;
+}
+
 void mc_scene_refresh_outputs(struct mc_server *server)
 {
     /* wlr_scene recomputes a subtree's outputs when it is moved, and only then. */

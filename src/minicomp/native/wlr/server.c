@@ -6,6 +6,7 @@
 #include <unistd.h>
 #include <wlr/backend.h>
 #include <wlr/render/allocator.h>
+#include <wlr/render/pixman.h>
 #include <wlr/interfaces/wlr_output.h>
 #include <wlr/types/wlr_presentation_time.h>
 
@@ -141,6 +142,11 @@ void mc_server_destroy(struct mc_server *server)
     }
     free(server->draw_items);
     free(server);
+}
+
+struct wlr_renderer *mc_pixman_renderer_create(void)
+{
+    return wlr_pixman_renderer_create();
 }
 
 void mc_allocator_destroy(struct wlr_allocator *allocator)

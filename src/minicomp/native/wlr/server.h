@@ -85,6 +85,7 @@ struct mc_server {
     /* While a wl_surface.commit is being applied: whose. wlr_scene raises needs_frame for every commit with a
      * frame callback; this tells such a wish from a real need. Cleared by whatever happens next. */
     struct mc_surface *committing;
+    bool callback_wish; /* some mc_output.callback_wish is set */
 
     /* Modelled clock (step): ~0 means real time. */
     bool step;
@@ -205,6 +206,10 @@ static inline struct mc_surface *mc_surface_from(struct wlr_surface *surface)
     return surface != NULL ? surface->data : NULL;
 }
 
+/* The commit that was being applied, if any, is over: to be called first whenever anything else begins (a request,
+ * an input event, a verb, a flip). Takes back the needs_frame that wlr_scene raised for callbacks alone, so that a
+ * real need raises it anew. */
+void mc_commit_over(struct mc_server *server);
 int mc_surfaces_attach(struct mc_server *server);
 void mc_surfaces_detach(struct mc_server *server);
 void mc_surfaces_forget_client(struct mc_client *client);
@@ -226,6 +231,7 @@ struct mc_output {
     struct mc_timer timer; /* estimated vblank, and retry after a refused commit */
     struct wlr_box usable; /* layout coordinates, less layer-shell exclusive zones; set by policy */
     uint64_t planned_ns;   /* when the queued frame is to be composed */
+    bool callback_wish;  /* needs_frame was raised by the commit being applied, for a frame callback alone */
     bool capture_wanted; /* the next composed frame is to be copied */
     uint8_t *capture;    /* owned; the copy, until it is taken */
     int32_t capture_width, capture_height;

@@ -6,6 +6,7 @@
 struct mc_server;
 struct mc_event;
 struct wlr_allocator;
+struct wlr_renderer;
 struct wlr_output_manager_v1;
 
 struct mc_server *mc_server_create(bool lock_inherit);
@@ -42,7 +43,9 @@ void mc_server_set_parts(struct mc_server *server, const struct mc_parts *parts)
 /* wp_presentation and the scene's feedback; before the backend starts. 0 or -ENOMEM. */
 int mc_presentation_create(struct mc_server *server);
 
-/* pywlroots binds neither the allocator's end nor a way back to the compositor that was handed over. */
+/* What pywlroots does not bind: the pixman renderer without a search for GPUs first (which logs errors where there is
+ * none), the allocator's end, a way back to the compositor that was handed over. */
+struct wlr_renderer *mc_pixman_renderer_create(void);
 void mc_allocator_destroy(struct wlr_allocator *allocator);
 struct wlr_compositor *mc_server_compositor(struct mc_server *server);
 

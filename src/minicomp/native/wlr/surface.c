@@ -129,7 +129,7 @@ static void handle_message(void *data, enum wl_protocol_logger_type type,
         return;
     }
     struct mc_server *server = data;
-    server->committing = NULL;
+    mc_commit_over(server);
     mc_guard_request(message);
     if (message->message == &wl_surface_interface.methods[WL_SURFACE_COMMIT_OPCODE]) {
         struct mc_surface *surface = mc_surface_from(wlr_surface_from_resource(message->resource));
