@@ -28,7 +28,7 @@ ORIGIN_SENTENCES = {
     Origin.NOW: "Display times are when the compositor was told, not the hardware's: these are not photon latencies.",
 }
 STEP_SENTENCE = (
-    "Step clock: vblanks are on the modelled clock, so no span from a stamp to a vblank is given, "
+    "Step clock: vblanks are on the modelled clock, so no span from a stamp to a vblank is given,\n"
     "and every commit counts as made in time."
 )
 
@@ -102,8 +102,8 @@ def summarise_run(run: Run, *, output: str | None = None, force: bool = False) -
     refused = None
     if run.dropped_total and not force:
         refused = (
-            f"{describe_drops(run)} records were dropped, so percentiles would be wrong and are withheld. "
-            "Use a larger trace buffer, or --force to see them anyway."
+            f"Dropped records: {describe_drops(run)}. Counts may be short, and percentiles would be of what is left:\n"
+            "they are withheld. Trace again with a larger trace.ring_records, or use --force to see them anyway."
         )
     return Summary(
         run=run,
@@ -139,11 +139,11 @@ def to_json(summary: Summary) -> dict[str, Any]:
         "records": len(run.records),
         "dropped": {"total": run.dropped_total, **{source_name(s): n for s, n in sorted(run.dropped.items())}},
         "cut_short": run.cut_short,
-        "refused": summary.refused,
+        "refused": _one_line(summary.refused) if summary.refused else None,
         "display_times": {
             "photons": summary.are_photons,
             "frames": {origin.name.lower(): count for origin, count in summary.origins.items()},
-            "meaning": clock_sentences(summary),
+            "meaning": [_one_line(sentence) for sentence in clock_sentences(summary)],
         },
         "outputs": [_output_json(output) for output in summary.outputs],
         "lock_holds": vars(summary.lock_holds),
@@ -151,6 +151,10 @@ def to_json(summary: Summary) -> dict[str, Any]:
         "stages_ms": {row.name: {"per": row.per, **_stats_json(row.stats)} for row in summary.stages},
         "metrics_ms": {row.name: {"note": row.note, **_stats_json(row.stats)} for row in summary.metrics},
     }
+
+
+def _one_line(text: str) -> str:
+    return text.replace("\n", " ")
 
 
 def _output_json(output: OutputSummary) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def _heading(summary: Summary) -> str:
     lines = [
         run.path.name,
         ", ".join(facts),
-        f"{summary.duration_s:.3f} s, {len(run.records)} records, {describe_drops(run)} dropped",
+        f"{summary.duration_s:.3f} s, {len(run.records)} records, dropped {describe_drops(run)}",
     ]
     if run.cut_short:
         lines.append(f"The file is not complete: {run.cut_short}. What is there was read.")
@@ -183,7 +183,7 @@ def _verdict_lines(output: OutputSummary, run: Run) -> str:
         [
             f"frames          {output.composed} composed, {output.shown} shown{refresh}, "
             f"{output.discarded} discarded, {output.refused} refused",
-            f"missed vblanks  {misses.missed} of {misses.in_time} commits made in time{judged}; "
+            f"missed vblanks  {misses.missed} of the {misses.in_time} commits that came in time{judged}; "
             f"{misses.client_late} client-late",
             f"dropped         {describe_drops(run)} records",
         ]
