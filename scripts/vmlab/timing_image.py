@@ -21,9 +21,9 @@ from .layers import Kernel, library_path
 # In loading order. bochs gives the most repeatable display; uinput makes repeatable input, in the guest.
 MODULES = ("bochs", "virtio_gpu", "evdev", "uinput", "udmabuf")
 DATA = (Path("/usr/share/X11/xkb"), Path("/usr/share/libinput"), Path("/etc/passwd"), Path("/etc/group"))
-STDLIB_SKIP = set(
-    ["test", "tests", "idlelib", "tkinter", "turtledemo", "lib2to3", "ensurepip", "site-packages", "dist-packages"]
-)
+# Tests, a GUI toolkit, and packages that are not the standard library's own.
+STDLIB_SKIP = {"test", "tests", "idlelib", "tkinter", "turtledemo", "lib2to3", "ensurepip"}
+STDLIB_SKIP |= {"site-packages", "dist-packages"}
 SITE_PACKAGES = re.compile(r"(cffi|_cffi_backend|pycparser|pywayland|wlroots|xkbcommon|__editable__|minicomp)")
 SOURCE_FOLDERS = ("src", "configs")
 GLES2_LIBRARIES = ("libEGL.so.1", "libGLESv2.so.2", "libEGL_mesa.so.0", "libgbm.so.1")
@@ -104,8 +104,8 @@ class TimingImage:
                 for library in (root / str(folder)[1:]).glob(pattern):
                     self._add_file(library, self._place(library))
         for name in GLES2_LIBRARIES:
-            if (library := self._locate(folder / name)) is not None:
-                self._add_file(library, str(folder / name))
+            if (entry := self._locate(folder / name)) is not None:
+                self._add_file(entry, str(folder / name))
         vendors = Path("/usr/share/glvnd/egl_vendor.d")
         if (found := self._locate(vendors)) is not None:
             self.add(found, str(vendors))
@@ -137,6 +137,7 @@ class TimingImage:
         self.archive.add_file(source, place)
 
     def _find_program(self, name: str) -> Path:
+        found: Path | None
         if "/" in name:
             found: Path | None = self._locate((self._tree / name).absolute())
         else:
