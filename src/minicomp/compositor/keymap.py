@@ -1,7 +1,7 @@
-"""The keyboards' keymap from the configuration, and what is wrong with it when xkbcommon refuses.
+"""What is wrong with the keyboard's settings when xkbcommon refuses them.
 
 xkbcommon itself says no more than that compiling failed, and ignores options that it does not know; the list of names
-that comes with the keyboard data (evdev.lst) tells which name it was. That file is read only when it is needed.
+that comes with the keyboard data (evdev.lst) tells which name it was. Imported only when there is something to say.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import os
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from minicomp.errors import ConfigError, MinicompError
+from minicomp.errors import ConfigError
 from minicomp.native.wlr import ffi, lib
 
 if TYPE_CHECKING:
@@ -22,19 +22,14 @@ if TYPE_CHECKING:
 log = logging.getLogger("minicomp.input")
 
 
-def apply_keymap(server: Any, settings: KeyboardSettings) -> None:
-    """Keymap and key repeat of all keyboards. Raises ConfigError that names what xkb does not know."""
-    if settings.options:
-        for option in sorted(set(settings.options.split(",")) - {""} - _Names.read().options):
-            log.warning('keyboard.options: xkb knows no option "%s"; it has no effect', option)
-    names = (settings.rules, settings.model, settings.layout, settings.variant, settings.options)
-    if lib.mc_seat_set_xkb_names(server, *(name.encode() or ffi.NULL for name in names)) != 0:
-        raise _explain(settings)
-    if lib.mc_seat_set_repeat(server, settings.repeat_rate_hz, settings.repeat_delay_ms) != 0:
-        raise ConfigError("repeat rate and delay must not be negative", where="keyboard.repeat_rate_hz")
+def warn_of_options(options: str) -> None:
+    """Options that xkb does not know have no effect; the log says which."""
+    for option in sorted(set(options.split(",")) - {""} - _Names.read().options):
+        log.warning('keyboard.options: xkb knows no option "%s"; it has no effect', option)
 
 
-def _explain(settings: KeyboardSettings) -> MinicompError:
+def explain(settings: KeyboardSettings) -> ConfigError:
+    """The error for settings that xkbcommon made no keymap of."""
     names = _Names.read()
     layouts = settings.layout.split(",") if settings.layout else []
     variants = settings.variant.split(",") if settings.variant else []

@@ -6,7 +6,7 @@ The last part is an xkb key name (letters without regard to case: Super+Q is the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from minicomp.errors import ConfigError
 from minicomp.native.wlr import lib
@@ -33,8 +33,7 @@ BUTTONS: dict[str, int] = {
 """Button name -> code, as in linux/input-event-codes.h."""
 
 
-@dataclass(frozen=True)
-class Combination:
+class Combination(NamedTuple):
     """Modifiers (enum wlr_keyboard_modifier bits) and a keysym, or a pointer button's code."""
 
     modifiers: int

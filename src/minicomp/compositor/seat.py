@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from minicomp.compositor.keymap import apply_keymap
 from minicomp.compositor.keys import parse_keys
 from minicomp.errors import MinicompError
 from minicomp.native.wlr import ffi, lib
@@ -19,6 +17,7 @@ from minicomp.native.wlr import ffi, lib
 if TYPE_CHECKING:
     from minicomp.compositor.inject import Injector
     from minicomp.config import Config
+    from minicomp.config.schema import KeyboardSettings
 
 _DEVICE_TYPES = ("keyboard", "pointer", "touch", "tablet", "tablet-pad", "switch")
 _MAX_DEVICES = 256
@@ -26,8 +25,7 @@ _MAX_DEVICES = 256
 EDGE_TOP, EDGE_BOTTOM, EDGE_LEFT, EDGE_RIGHT = 1, 2, 4, 8
 
 
-@dataclass(frozen=True)
-class Device:
+class Device(NamedTuple):
     """An input device as it was when asked."""
 
     handle: int
@@ -37,8 +35,7 @@ class Device:
     output_name: str
 
 
-@dataclass(frozen=True)
-class Pointer:
+class Pointer(NamedTuple):
     """Where the pointer is (layout coordinates); `under` is the window or layer surface there, or 0."""
 
     x: float
@@ -55,10 +52,12 @@ class Seat:
     def __init__(self, server: Any, config: Config) -> None:
         self._server = server
         self._bindings: list[tuple[str, str]] = []
-        apply_keymap(server, config.keyboard)
+        self.set_keymap(config.keyboard)
         lib.mc_seat_set_vt_switching(server, config.backend.vt_switching)
         self.set_cursor_theme(config.cursor.theme, config.cursor.size)
         self.hide_cursor(config.cursor.hide_after_ms or None)
+        for binding in config.binding:  # their numbers are their positions
+            self.bind(binding.keys, binding.action, "binding")
 
     @cached_property
     def inject(self) -> Injector:
@@ -66,6 +65,24 @@ class Seat:
         from minicomp.compositor.inject import Injector
 
         return Injector(self._server)
+
+    # ---- keyboards ----
+
+    def set_keymap(self, settings: KeyboardSettings) -> None:
+        """Keymap and key repeat of all keyboards that bring no keymap of their own.
+
+        Raises ConfigError that names what xkb does not know; the old keymap stays then.
+        """
+        names = (settings.rules, settings.model, settings.layout, settings.variant, settings.options)
+        if lib.mc_seat_set_xkb_names(self._server, *(name.encode() or ffi.NULL for name in names)) != 0:
+            from minicomp.compositor.keymap import explain
+
+            raise explain(settings)
+        if settings.options:
+            from minicomp.compositor.keymap import warn_of_options
+
+            warn_of_options(settings.options)
+        lib.mc_seat_set_repeat(self._server, settings.repeat_rate_hz, settings.repeat_delay_ms)
 
     # ---- bindings ----
 

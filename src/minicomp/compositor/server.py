@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from minicomp.compositor import backend as backends
 from minicomp.compositor.globals import apply_trust, create_globals
 from minicomp.compositor.outputs import Outputs
+from minicomp.compositor.seat import Seat
 from minicomp.config import parse_mode
 from minicomp.errors import MinicompError, PreconditionError
 from minicomp.native.wlr import ffi, lib
@@ -36,8 +37,8 @@ _LOG_LEVELS = {"error": 1, "warning": 1, "info": 2, "debug": 3}
 class Compositor:
     """One compositor in this process: `with Compositor(config) as compositor: ...` runs it.
 
-    Attributes that policy code may use: `config`, `outputs`, `socket` (WAYLAND_DISPLAY's value), `server` (the native
-    `struct mc_server *` for verbs), `ffi`, `lib`, `spawn(argv)`.
+    Attributes that policy code may use: `config`, `outputs`, `seat`, `socket` (WAYLAND_DISPLAY's value), `server` (the
+    native `struct mc_server *` for verbs), `ffi`, `lib`, `spawn(argv)`.
     """
 
     ffi = ffi
@@ -54,6 +55,7 @@ class Compositor:
         self.socket = ""
         self.x11_display = ""
         self.outputs: Outputs
+        self.seat: Seat
         self.logring: Any = None
         self._undo = ExitStack()
         self.children: list[int] = []  # pids started by spawn(), reaped by whoever runs the supervisor
@@ -131,6 +133,7 @@ class Compositor:
         )
         apply_trust(server, config, self.backend_kind)
         create_globals(self)
+        self.seat = Seat(server, config)
         self.outputs = Outputs(server, config)
         self._open_socket()
         if self.backend_kind == "headless":
