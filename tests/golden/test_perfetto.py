@@ -1,6 +1,6 @@
 """The Perfetto export, read by Perfetto's own trace processor."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,6 @@ from minicomp.lab.pipeline.runfile import read_run
 from minicomp.lab.report.perfetto_export import export_perfetto
 from minicomp.lab.report.perfetto_writer import PerfettoWriter
 
-Open = Callable[[str], TraceProcessor]
 # The trace processor counts what it could not use; the names left out only say how it went about its work.
 COMPLAINTS = """
     select name, severity, value from stats
@@ -31,27 +30,37 @@ TRACKS = """
 """
 
 
-@pytest.fixture
-def opened(tmp_path: Path) -> Iterator[Open]:
-    """Exports a scenario and loads it; everything is closed at the end."""
-    processors = []
+class Exports:
+    """Each scenario exported and loaded once; `folder` has NAME (the run file) and NAME.pftrace."""
 
-    def open_scenario(name: str) -> TraceProcessor:
-        out = tmp_path / f"{name}.pftrace"
-        export_perfetto(read_run(SCENARIOS[name](tmp_path / name)), out)
-        processors.append(TraceProcessor(out))
-        return processors[-1]
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._loaded: dict[str, TraceProcessor] = {}
 
-    yield open_scenario
-    for processor in processors:
-        processor.close()
+    def __call__(self, name: str) -> TraceProcessor:
+        if name not in self._loaded:
+            out = self.folder / f"{name}.pftrace"
+            export_perfetto(read_run(SCENARIOS[name](self.folder / name)), out)
+            self._loaded[name] = TraceProcessor(out)
+        return self._loaded[name]
+
+    def close(self) -> None:
+        for processor in self._loaded.values():
+            processor.close()
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exports]:
+    exports = Exports(tmp_path_factory.mktemp("perfetto"))
+    yield exports
+    exports.close()
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_the_trace_processor_has_no_complaint_and_all_slices(opened: Open, tmp_path: Path, name: str) -> None:
+def test_the_trace_processor_has_no_complaint_and_all_slices(opened: Exports, name: str) -> None:
     trace = opened(name)
     assert trace.query(COMPLAINTS) == []
-    written = Trace.FromString((tmp_path / f"{name}.pftrace").read_bytes())
+    written = Trace.FromString((opened.folder / f"{name}.pftrace").read_bytes())
     kinds = [packet.track_event.type for packet in written.packet if packet.HasField("track_event")]
     begins, ends = kinds.count(TrackEvent.Type.TYPE_SLICE_BEGIN), kinds.count(TrackEvent.Type.TYPE_SLICE_END)
     instants = kinds.count(TrackEvent.Type.TYPE_INSTANT)
@@ -61,9 +70,9 @@ def test_the_trace_processor_has_no_complaint_and_all_slices(opened: Open, tmp_p
 
 
 @pytest.mark.parametrize("name", ["misses", "two_outputs", "step_clock"])
-def test_slices_have_the_frames_times(opened: Open, tmp_path: Path, name: str) -> None:
+def test_slices_have_the_frames_times(opened: Exports, name: str) -> None:
     trace = opened(name)
-    frames = join(read_run(tmp_path / name)).frames
+    frames = join(read_run(opened.folder / name)).frames
     on_outputs = "from slice join track on slice.track_id = track.id where track.name glob 'output *'"
     rows = trace.query(f"select ts, dur {on_outputs} and slice.name = 'compose' order by ts, dur")
     wanted = zip(
@@ -82,7 +91,7 @@ def test_the_trace_processor_does_complain_of_a_bad_trace(tmp_path: Path) -> Non
         assert [row["name"] for row in trace.query(COMPLAINTS)] == ["track_event_tokenizer_errors"]
 
 
-def test_each_thread_has_its_track(opened: Open) -> None:
+def test_each_thread_has_its_track(opened: Exports) -> None:
     trace = opened("misses")
     threads = "select thread.name as thread, process.name as process from thread join process using (upid)"
     rows = trace.query(f"{threads} where process.pid = 4242 order by 1")
@@ -103,7 +112,7 @@ def test_each_thread_has_its_track(opened: Open) -> None:
     ]
 
 
-def test_outputs_and_surfaces_have_tracks_under_the_process(opened: Open) -> None:
+def test_outputs_and_surfaces_have_tracks_under_the_process(opened: Exports) -> None:
     rows = opened("two_outputs").query(TRACKS)
     assert [(row["track"], row["parent"]) for row in rows if row["parent"] is None] == [
         ("output DP-1", None),
@@ -121,7 +130,7 @@ def test_outputs_and_surfaces_have_tracks_under_the_process(opened: Open) -> Non
     }
 
 
-def test_arrows_lead_from_each_commit_over_composing_to_its_flip(opened: Open) -> None:
+def test_arrows_lead_from_each_commit_over_composing_to_its_flip(opened: Exports) -> None:
     rows = opened("misses").query(FLOWS)
     # 200 commits were latched; one was discarded and never shown, one went to the retry of its refused frame.
     assert [(row["begins"], row["ends"], row["n"]) for row in rows] == [
@@ -130,7 +139,7 @@ def test_arrows_lead_from_each_commit_over_composing_to_its_flip(opened: Open) -
     ]
 
 
-def test_a_surface_on_two_outputs_has_an_arrow_to_each(opened: Open) -> None:
+def test_a_surface_on_two_outputs_has_an_arrow_to_each(opened: Exports) -> None:
     rows = opened("two_outputs").query(FLOWS)
     # 60 of surface 7, 75 of surface 8, and 60 of surface 9 on each of the two outputs.
     assert [(row["begins"], row["ends"], row["n"]) for row in rows] == [
@@ -139,7 +148,7 @@ def test_a_surface_on_two_outputs_has_an_arrow_to_each(opened: Open) -> None:
     ]
 
 
-def test_times_are_the_monotonic_clocks(opened: Open) -> None:
+def test_times_are_the_monotonic_clocks(opened: Exports) -> None:
     trace = opened("asap_60hz")
     flips = trace.query("select ts from slice where name = 'flip' order by ts limit 2")
     assert [row["ts"] for row in flips] == [START_NS + 16_666_667, START_NS + 2 * 16_666_667]
@@ -148,7 +157,7 @@ def test_times_are_the_monotonic_clocks(opened: Open) -> None:
     assert frames[0]["ts"] + frames[0]["dur"] == START_NS + 16_666_667
 
 
-def test_a_missed_frame_carries_its_verdict(opened: Open) -> None:
+def test_a_missed_frame_carries_its_verdict(opened: Exports) -> None:
     verdict = "extract_arg(arg_set_id, 'debug.verdict')"
     rows = opened("misses").query(
         f"select {verdict} as verdict, count(*) as n from slice where name glob 'frame [0-9]*' group by 1 order by 1"
@@ -162,7 +171,7 @@ def test_a_missed_frame_carries_its_verdict(opened: Open) -> None:
     ]
 
 
-def test_latency_is_a_counter(opened: Open) -> None:
+def test_latency_is_a_counter(opened: Exports) -> None:
     rows = opened("misses").query(
         """select count(*) as n, min(value) as low, max(value) as high from counter
            join counter_track on counter.track_id = counter_track.id where name = 'surface 7 commit to flip'"""
@@ -170,7 +179,7 @@ def test_latency_is_a_counter(opened: Open) -> None:
     assert (rows[0]["n"], rows[0]["low"], round(rows[0]["high"], 3)) == (199, 7.0, 23.667)
 
 
-def test_a_stepped_flip_is_drawn_when_it_was_reported(opened: Open) -> None:
+def test_a_stepped_flip_is_drawn_when_it_was_reported(opened: Exports) -> None:
     trace = opened("step_clock")
     rows = trace.query("select ts, extract_arg(arg_set_id, 'debug.vblank_ns') as vblank from slice where name = 'flip'")
     assert rows[0]["vblank"] == START_NS + 16_666_667
