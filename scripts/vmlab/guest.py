@@ -214,7 +214,7 @@ class Guest:
         self._heads[head].set_size(0, 0)
 
     def plug_device(self, driver: str, name: str, **properties: Any) -> None:
-        """Hot-plug a QEMU device: plug_device("usb-kbd", "k1"), plug_device("virtio-mouse-pci", "m1", bus="hotplug0")."""
+        """Hot-plug a QEMU device: plug_device("usb-kbd", "k1"), ("virtio-mouse-pci", "m1", bus="hotplug0")."""
         self.qmp.execute("device_add", driver=driver, id=name, **properties)
 
     def unplug_device(self, name: str, timeout_s: float = 20) -> None:

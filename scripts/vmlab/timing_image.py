@@ -139,7 +139,7 @@ class TimingImage:
     def _find_program(self, name: str) -> Path:
         found: Path | None
         if "/" in name:
-            found: Path | None = self._locate((self._tree / name).absolute())
+            found = self._locate((self._tree / name).absolute())
         else:
             path = os.pathsep.join([str(self._tree / ".venv/bin"), *_program_folders(self._layers)])
             where = shutil.which(name, path=path)
