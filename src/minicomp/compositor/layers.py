@@ -103,10 +103,9 @@ def arrange(output: Box, wishes: Sequence[tuple[Wish, bool]]) -> tuple[list[Box]
 class Layer:
     """One layer surface. Verbs return False when it is gone, as those of Window."""
 
-    def __init__(self, compositor: Compositor, handle: int, layers: Layers) -> None:
+    def __init__(self, compositor: Compositor, handle: int) -> None:
         self.handle = handle
         self._compositor = compositor
-        self._layers = layers
         self.namespace = ""  # what the client calls it: "panel", "wallpaper", ...
         self.pid = 0
         self.output_handle = 0
@@ -124,8 +123,8 @@ class Layer:
         return self.mapped and self.wish.keyboard == KEYBOARD_EXCLUSIVE and self.wish.layer >= TOP
 
     def refresh(self) -> bool:
-        info = self._layers.info
         compositor = self._compositor
+        info = compositor.ffi.new("struct mc_layer_info *")
         if not done(compositor.lib.mc_layer_get_info(compositor.server, self.handle, info)):
             return False
         self.namespace = text_of(compositor.ffi, info.name_space)
@@ -168,7 +167,6 @@ class Layers:
     def __init__(self, compositor: Compositor) -> None:
         self._compositor = compositor
         self._layers: dict[int, Layer] = {}
-        self.info = compositor.ffi.new("struct mc_layer_info *")  # scratch for Layer.refresh
 
     def get(self, handle: int) -> Layer | None:
         return self._layers.get(handle)
@@ -179,7 +177,7 @@ class Layers:
     def add(self, handle: int) -> Layer:
         layer = self._layers.get(handle)
         if layer is None:
-            layer = self._layers[handle] = Layer(self._compositor, handle, self)
+            layer = self._layers[handle] = Layer(self._compositor, handle)
         return layer
 
     def remove(self, handle: int) -> Layer | None:

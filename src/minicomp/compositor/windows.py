@@ -86,7 +86,7 @@ class Window:
 
     def refresh(self) -> bool:
         """Reads the window's state anew. False when it is gone; the last state is kept then."""
-        info = self._windows.info
+        info = self._compositor.ffi.new("struct mc_window_info *")
         if not done(self._lib.mc_window_get_info(self._server, self.handle, info)):
             return False
         ffi = self._compositor.ffi
@@ -178,7 +178,6 @@ class Windows:
     def __init__(self, compositor: Compositor) -> None:
         self._compositor = compositor
         self._windows: dict[int, Window] = {}
-        self.info = compositor.ffi.new("struct mc_window_info *")  # scratch for Window.refresh
 
     def get(self, handle: int) -> Window | None:
         return self._windows.get(handle)

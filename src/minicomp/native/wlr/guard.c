@@ -2,9 +2,12 @@
  * function that goes wrong; later wlroots versions have fixed most of them. */
 #include "guard.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <wlr/types/wlr_layer_shell_v1.h>
 #include <wlr/types/wlr_xdg_shell.h>
+
+#include "shell.h"
 
 static bool is_class(struct wl_resource *resource, const char *name)
 {
@@ -49,12 +52,44 @@ static void guard_layer_popup(struct wl_resource *resource, const union wl_argum
     }
 }
 
+/* xdg_surface.ack_configure of a configure that was under way when the client unmapped its window:
+ * unmap_xdg_surface forgets those, and the handler takes the ack for a wrong one. Clients do this when they
+ * close while the focus moves. It is put back for the handler to find. */
+static void guard_ack(struct wl_resource *resource, uint32_t serial)
+{
+    struct wlr_xdg_surface *surface = wlr_xdg_surface_from_resource(resource);
+    if (surface == NULL || surface->role != WLR_XDG_SURFACE_ROLE_TOPLEVEL || !mc_xdg_is_unmapped(surface) ||
+        (int32_t)(serial - surface->scheduled_serial) > 0) {
+        return;
+    }
+    struct wlr_xdg_surface_configure *configure;
+    wl_list_for_each (configure, &surface->configure_list, link) {
+        if (configure->serial == serial) {
+            return;
+        }
+    }
+    configure = calloc(1, sizeof(*configure));
+    struct wlr_xdg_toplevel_configure *toplevel = calloc(1, sizeof(*toplevel));
+    if (configure == NULL || toplevel == NULL) {
+        free(configure);
+        free(toplevel);
+        wl_resource_post_no_memory(resource);
+        return;
+    }
+    configure->surface = surface;
+    configure->serial = serial;
+    configure->toplevel_configure = toplevel;
+    wl_list_insert(&surface->configure_list, &configure->link);
+}
+
 void mc_guard_request(const struct wl_protocol_logger_message *message)
 {
     const char *name = message->message->name;
     if (strcmp(name, "set_parent") == 0 && is_class(message->resource, "xdg_toplevel")) {
         /* libwayland's own argument array, which it passes to the handler next. */
         guard_set_parent((union wl_argument *)message->arguments);
+    } else if (strcmp(name, "ack_configure") == 0 && is_class(message->resource, "xdg_surface")) {
+        guard_ack(message->resource, message->arguments[0].u);
     } else if (strcmp(name, "grab") == 0 && is_class(message->resource, "xdg_popup")) {
         guard_grab(message->resource);
     } else if (strcmp(name, "get_popup") == 0 && is_class(message->resource, "zwlr_layer_surface_v1")) {

@@ -104,6 +104,9 @@ void mc_xdg_handle_new_surface(struct wl_listener *listener, void *data);
 void mc_xdg_configure(struct mc_window *window, int width, int height, uint32_t states);
 uint32_t mc_xdg_states(struct mc_window *window);
 void mc_xdg_send_drag(struct mc_window *window, bool resizing);
+/* It was mapped and is not any more; the next configure that counts is the answer to its next initial commit.
+ */
+bool mc_xdg_is_unmapped(struct wlr_xdg_surface *xdg);
 /* Detaches from wlroots' object, which may outlive the window. */
 void mc_xdg_detach(struct mc_window *window);
 

@@ -252,6 +252,14 @@ static void handle_set_parent(struct wl_listener *listener, void *data)
                    parent != NULL ? (int64_t)parent->tag.handle : 0, 0);
 }
 
+bool mc_xdg_is_unmapped(struct wlr_xdg_surface *xdg)
+{
+    /* A toplevel's data is its window's tree, whose data is the window's first member. */
+    struct wlr_scene_node *node = xdg->data;
+    struct mc_window *window = node != NULL ? node->data : NULL;
+    return window != NULL && window->initial_pending;
+}
+
 void mc_xdg_detach(struct mc_window *window)
 {
     if (window->held != NULL && window->xdg->configure_idle == window->held) {
