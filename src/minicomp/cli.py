@@ -108,9 +108,9 @@ def _top_level(arguments: list[str]) -> int:
     parser.add_argument("command", nargs="?", metavar="COMMAND", help=argparse.SUPPRESS)
     options, _ = parser.parse_known_args(arguments)
     if options.version:
-        from importlib.metadata import version
+        from minicomp import __version__
 
-        print(f"minicomp {version('minicomp')}")
+        print(f"minicomp {__version__}")
         return ExitCode.OK
     if options.command is None:
         if not arguments:
