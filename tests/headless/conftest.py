@@ -10,8 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from minicomp.native.wlr import lib
+
 REPO = Path(__file__).resolve().parents[2]
 CLIENTS = REPO / "build/clients"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def log_ring() -> None:
+    """The native log ring and its eventfd are the process's own, made once: before anything is counted."""
+    lib.mc_log_init(1)
 
 
 def _fds() -> dict[str, str]:
@@ -24,18 +32,20 @@ def _fds() -> dict[str, str]:
     return found
 
 
+def _native_threads() -> list[str]:
+    """Names of the compositor's own threads that run in this process."""
+    names = [Path(f"/proc/self/task/{task}/comm").read_text().strip() for task in os.listdir("/proc/self/task")]
+    return [name for name in names if name.startswith("mc-")]
+
+
 @pytest.fixture(autouse=True)
 def no_leaks() -> Iterator[None]:
     """Every test leaves the file descriptors, threads and children it found."""
     before_fds, before_threads = _fds(), threading.active_count()
-    before_tasks = len(os.listdir("/proc/self/task"))
     yield
     gc.collect()
     after = _fds()
-    # The process-wide log ring's eventfd is made by the first compositor and stays.
     extra = [target for name, target in after.items() if name not in before_fds]
-    log_ring = 1 if not getattr(no_leaks, "seen", False) and "anon_inode:[eventfd]" in extra else 0
-    no_leaks.seen = True  # type: ignore[attr-defined]
-    assert len(after) <= len(before_fds) + log_ring, f"leaked file descriptors: {extra}"
+    assert len(after) <= len(before_fds), f"leaked file descriptors: {extra}"
     assert threading.active_count() <= before_threads, f"leaked threads: {threading.enumerate()}"
-    assert len(os.listdir("/proc/self/task")) <= before_tasks, "leaked native threads"
+    assert not _native_threads(), "leaked native threads"

@@ -27,7 +27,8 @@ static void test_handles(void)
     assert(handles.live == 999);
     assert(mc_handles_get(&handles, MC_HANDLE_WINDOW, names[500]) == NULL);
     uint64_t again = mc_handles_add(&handles, MC_HANDLE_WINDOW, &objects[0]);
-    assert((uint32_t)again == (uint32_t)names[500] && again != names[500]); /* same slot, another generation */
+    assert((uint32_t)again == (uint32_t)names[500] &&
+           again != names[500]); /* same slot, another generation */
     assert(mc_handles_get(&handles, MC_HANDLE_WINDOW, names[500]) == NULL);
     assert(mc_handles_get(&handles, MC_HANDLE_WINDOW, 0) == NULL);
     assert(mc_handles_get(&handles, MC_HANDLE_WINDOW, ~0ull) == NULL);
@@ -39,7 +40,8 @@ static void test_vblank(void)
     struct mc_vblank vblank = {.base_ns = 1000, .refresh_mhz = 60000, .latch_ns = 1000000};
     assert(mc_vblank_time(&vblank, 0) == 1000);
     assert(mc_vblank_time(&vblank, 60) == 1000 + 1000000000ull);
-    assert(mc_vblank_time(&vblank, 60ull * 3600 * 24 * 365) == 1000 + 1000000000ull * 3600 * 24 * 365); /* no drift */
+    assert(mc_vblank_time(&vblank, 60ull * 3600 * 24 * 365) ==
+           1000 + 1000000000ull * 3600 * 24 * 365); /* no drift */
     for (uint64_t seq = 1; seq < 5000; seq++) {
         uint64_t at = mc_vblank_time(&vblank, seq);
         assert(mc_vblank_seq_at_or_after(&vblank, at) == seq);
@@ -88,8 +90,9 @@ static void test_redraw(void)
 
     assert(mc_redraw_queue(&redraw, MC_REDRAW_CALLBACK));
     mc_redraw_estimate(&redraw);
-    assert(!mc_redraw_queue(&redraw, MC_REDRAW_CALLBACK)); /* waits for the estimated vblank with the others */
-    assert(mc_redraw_queue(&redraw, MC_REDRAW_DAMAGE));    /* damage does not */
+    assert(
+        !mc_redraw_queue(&redraw, MC_REDRAW_CALLBACK)); /* waits for the estimated vblank with the others */
+    assert(mc_redraw_queue(&redraw, MC_REDRAW_DAMAGE)); /* damage does not */
     assert(redraw.state == MC_REDRAW_QUEUED);
     mc_redraw_reset(&redraw);
     assert(redraw.state == MC_REDRAW_IDLE && redraw.reasons == 0);

@@ -1,4 +1,5 @@
-/* The lock under contention, the event queue under two producers and a slow consumer, the log ring's overwriting. */
+/* The lock under contention, the event queue under two producers and a slow consumer, the log ring's
+ * overwriting. */
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>

@@ -90,11 +90,14 @@ def create_backend(server: Any, display: Any, kind: Kind) -> Any:
     return backend
 
 
-def create_renderer(backend: Any, config: Config, kind: Kind) -> Any:
-    """A `struct wlr_renderer *`: what the config names; `auto` is pixman on the modelled display, else wlroots' choice."""
+def renderer_name(config: Config, kind: Kind) -> str:
+    """What the config names; `auto` is pixman on the modelled display, else left to wlroots."""
     name = config.backend.renderer
-    if name == "auto" and kind == "headless":
-        name = "pixman"
+    return "pixman" if name == "auto" and kind == "headless" else name
+
+
+def create_renderer(backend: Any, name: str, kind: Kind) -> Any:
+    """A `struct wlr_renderer *` of the kind `renderer_name` gave. Raises PreconditionError."""
     if name == "pixman":
         renderer = lib.mc_pixman_renderer_create()
     else:

@@ -1,7 +1,8 @@
 """What is wrong with the keyboard's settings when xkbcommon refuses them.
 
-xkbcommon itself says no more than that compiling failed, and ignores options that it does not know; the list of names
-that comes with the keyboard data (evdev.lst) tells which name it was. Imported only when there is something to say.
+xkbcommon itself says no more than that compiling failed; trying the names one by one, and the list that comes with the
+keyboard data (evdev.lst), tell which one it was. Imported only when there is something to say. (What xkbcommon ignores,
+such as unknown options, it says in the log.)
 """
 
 from __future__ import annotations
@@ -22,23 +23,11 @@ if TYPE_CHECKING:
 log = logging.getLogger("minicomp.input")
 
 
-def warn_of_options(options: str) -> None:
-    """Options that xkb does not know have no effect; the log says which."""
-    for option in sorted(set(options.split(",")) - {""} - _Names.read().options):
-        log.warning('keyboard.options: xkb knows no option "%s"; it has no effect', option)
-
-
 def explain(settings: KeyboardSettings) -> ConfigError:
     """The error for settings that xkbcommon made no keymap of."""
     names = _Names.read()
     layouts = settings.layout.split(",") if settings.layout else []
     variants = settings.variant.split(",") if settings.variant else []
-    if len(variants) > max(len(layouts), 1):
-        return ConfigError(
-            f"{len(variants)} variants for {len(layouts)} layouts",
-            where="keyboard.variant",
-            todo='one variant per layout, in the same order, empty for none: layout = "us,de", variant = ",nodeadkeys"',
-        )
     for layout in layouts:
         if not _compiles(layout=layout):
             return _unknown("layout", layout, names.layouts, "keyboard.layout")
@@ -72,7 +61,6 @@ class _Names:
 
     layouts: set[str] = field(default_factory=set)
     variants: set[tuple[str, str]] = field(default_factory=set)  # (variant, its layout)
-    options: set[str] = field(default_factory=set)
 
     @classmethod
     def read(cls) -> _Names:
@@ -92,6 +80,4 @@ class _Names:
                 names.layouts.add(words[0])
             elif len(words) > 1 and section == "variant":
                 names.variants.add((words[0], words[1].rstrip(":")))
-            elif words and section == "option":
-                names.options.add(words[0])
         return names

@@ -78,10 +78,6 @@ class Seat:
             from minicomp.compositor.keymap import explain
 
             raise explain(settings)
-        if settings.options:
-            from minicomp.compositor.keymap import warn_of_options
-
-            warn_of_options(settings.options)
         lib.mc_seat_set_repeat(self._server, settings.repeat_rate_hz, settings.repeat_delay_ms)
 
     # ---- bindings ----

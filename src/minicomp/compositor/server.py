@@ -47,6 +47,7 @@ class Compositor:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.backend_kind: backends.Kind = backends.choose_kind(config.backend.kind)
+        self.renderer_name = backends.renderer_name(config, self.backend_kind)
         self.server: Any = None
         self.display: Any = None
         self.output_layout: Any = None
@@ -98,7 +99,7 @@ class Compositor:
 
         parts.backend = backend = backends.create_backend(server, self.display, self.backend_kind)
         undo.callback(wlr.wlr_backend_destroy, backend)
-        parts.renderer = renderer = backends.create_renderer(backend, config, self.backend_kind)
+        parts.renderer = renderer = backends.create_renderer(backend, self.renderer_name, self.backend_kind)
         undo.callback(wlr.wlr_renderer_destroy, renderer)
         if not wlr.wlr_renderer_init_wl_display(renderer, self.display):
             raise MinicompError("the renderer offers no buffer formats", where="backend.renderer")

@@ -79,7 +79,7 @@ class TraceFile:
             "minicomp": __version__,
             "backend": self._compositor.backend_kind,
             "clock": config.backend.clock,
-            "renderer": config.backend.renderer,
+            "renderer": self._compositor.renderer_name,
             "pid": os.getpid(),
             "start_ns": time.monotonic_ns(),
             "start_unix_ns": time.time_ns(),

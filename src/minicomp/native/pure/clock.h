@@ -28,7 +28,8 @@ static inline uint64_t mc_now_ns(void)
 
 static inline struct timespec mc_timespec(uint64_t t_ns)
 {
-    struct timespec ts = {.tv_sec = (time_t)(t_ns / MC_NSEC_PER_SEC), .tv_nsec = (long)(t_ns % MC_NSEC_PER_SEC)};
+    struct timespec ts = {.tv_sec = (time_t)(t_ns / MC_NSEC_PER_SEC),
+                          .tv_nsec = (long)(t_ns % MC_NSEC_PER_SEC)};
     return ts;
 }
 

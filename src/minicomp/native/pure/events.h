@@ -28,7 +28,7 @@ enum mc_event_kind {
     MC_EVENT_WINDOW_REQUEST_RESIZE = 30,     /* a = enum wlr_edges bits */
     MC_EVENT_WINDOW_REQUEST_MENU = 31,       /* a, b = surface-local x, y */
     MC_EVENT_WINDOW_REQUEST_CLOSE = 32,      /* by a taskbar */
-    MC_EVENT_WINDOW_REQUEST_PLACE = 33,      /* X11 configure request: a = x << 32 | y, b = width << 32 | height */
+    MC_EVENT_WINDOW_REQUEST_PLACE = 33, /* X11 configure request: a = x << 32 | y, b = width << 32 | height */
     /* layer surfaces: handle is the layer surface */
     MC_EVENT_LAYER_NEW = 48,     /* its first commit: waits for layer_configure */
     MC_EVENT_LAYER_CHANGED = 49, /* anchor, size, margin, exclusive zone, layer or keyboard interactivity */

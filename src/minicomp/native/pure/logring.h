@@ -46,7 +46,8 @@ int mc_logring_init(struct mc_logring *ring); /* 0 or -errno */
 void mc_logring_finish(struct mc_logring *ring);
 void mc_logring_vput(struct mc_logring *ring, enum mc_log_origin origin, enum mc_log_level level,
                      const char *format, va_list args) __attribute__((format(printf, 4, 0)));
-/* Takes the oldest message; false when there is none. lost_ret counts messages overwritten since the last take. */
+/* Takes the oldest message; false when there is none. lost_ret counts messages overwritten since the last
+ * take. */
 bool mc_logring_take(struct mc_logring *ring, struct mc_log_message *message_ret, uint64_t *lost_ret);
 
 #endif

@@ -53,7 +53,8 @@ void mc_redraw_failed(struct mc_redraw *redraw)
 
 bool mc_redraw_done(struct mc_redraw *redraw)
 {
-    expect(redraw, redraw->state == MC_REDRAW_WAIT_PRESENT || redraw->state == MC_REDRAW_WAIT_ESTIMATED, "vblank");
+    expect(redraw, redraw->state == MC_REDRAW_WAIT_PRESENT || redraw->state == MC_REDRAW_WAIT_ESTIMATED,
+           "vblank");
     redraw->state = redraw->reasons != 0 ? MC_REDRAW_QUEUED : MC_REDRAW_IDLE;
     return redraw->state == MC_REDRAW_QUEUED;
 }

@@ -1,10 +1,12 @@
 /* The redraw loop of one output as a state machine without a display (after niri's).
  *
- *   IDLE --queue--> QUEUED --flip--> WAIT_PRESENT --shown--> IDLE (or QUEUED again if something queued meanwhile)
+ *   IDLE --queue--> QUEUED --flip--> WAIT_PRESENT --shown--> IDLE (or QUEUED again if something queued
+ * meanwhile)
  *                     '--no damage--> WAIT_ESTIMATED --estimated vblank--> the same
  *
- * WAIT_ESTIMATED: clients asked for frame callbacks but nothing changed, so no flip will come; the callbacks are
- * sent at the vblank that a flip would have made. Every transition is checked: a wrong one is a bug in us. */
+ * WAIT_ESTIMATED: clients asked for frame callbacks but nothing changed, so no flip will come; the callbacks
+ * are sent at the vblank that a flip would have made. Every transition is checked: a wrong one is a bug in
+ * us. */
 #ifndef MC_REDRAW_H
 #define MC_REDRAW_H
 

@@ -70,7 +70,8 @@ size_t mc_ring_take(struct mc_ring *ring, struct mc_record *records_ret, size_t 
 
 /* A chunk is one writev on an O_APPEND file, so that chunks written by Python land between ours. A short
  * write (disk full) ends the trace: what was written stays readable up to the last whole chunk. */
-static void write_chunk(struct mc_trace *trace, enum mc_source source, struct mc_record *records, size_t count)
+static void write_chunk(struct mc_trace *trace, enum mc_source source, struct mc_record *records,
+                        size_t count)
 {
     uint64_t dropped = atomic_load(&trace->rings[source].dropped);
     struct chunk_header header = {

@@ -101,8 +101,8 @@ static inline void mc_trace_at(struct mc_trace *trace, uint64_t t_ns, enum mc_po
     mc_ring_put(&trace->rings[mc_thread_source()], &record);
 }
 
-static inline void mc_trace_now(struct mc_trace *trace, enum mc_point point, uint16_t output_id, uint32_t frame_id,
-                                uint32_t surface_id, uint64_t arg, uint32_t flags)
+static inline void mc_trace_now(struct mc_trace *trace, enum mc_point point, uint16_t output_id,
+                                uint32_t frame_id, uint32_t surface_id, uint64_t arg, uint32_t flags)
 {
     if (!mc_trace_on(trace)) {
         return;

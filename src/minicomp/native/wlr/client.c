@@ -1,8 +1,8 @@
 /* Clients: who they are, which privileged globals they may see, and when they ask for too much.
  *
- * The identity is taken once, when the connection is made: the socket it came by, the peer's credentials, and its
- * executable. A client made by mc_client_create is known for certain; of the others the executable is as sure as
- * /proc (a process may exec after connecting), so rules that must hold use uid or socket. */
+ * The identity is taken once, when the connection is made: the socket it came by, the peer's credentials, and
+ * its executable. A client made by mc_client_create is known for certain; of the others the executable is as
+ * sure as /proc (a process may exec after connecting), so rules that must hold use uid or socket. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,8 +67,7 @@ static uint32_t judge(struct mc_server *server, struct wl_client *client, uint32
     const char *name = strrchr(socket, '/');
     name = name != NULL ? name + 1 : socket;
     struct rule *rule;
-    wl_list_for_each(rule, &server->client_rules->rules, link)
-    {
+    wl_list_for_each (rule, &server->client_rules->rules, link) {
         bool fits = (rule->uid < 0 || rule->uid == (int64_t)uid) &&
                     (rule->exe == NULL || strcmp(rule->exe, exe) == 0) &&
                     (rule->socket == NULL || strcmp(rule->socket, name) == 0);
@@ -114,8 +113,8 @@ static void handle_client_created(struct wl_listener *listener, void *data)
         client->grants = judge(server, wl_client, uid, pid);
     }
     if (server->limits.unread_bytes != 0) {
-        /* The socket's buffer is the limit: libwayland disconnects a client when that is full and its own 4 KiB are
-         * too. The kernel doubles the value for its bookkeeping. */
+        /* The socket's buffer is the limit: libwayland disconnects a client when that is full and its own 4
+         * KiB are too. The kernel doubles the value for its bookkeeping. */
         int bytes = (int)(server->limits.unread_bytes / 2);
         setsockopt(wl_client_get_fd(wl_client), SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
     }
@@ -162,7 +161,8 @@ void mc_client_kill_now(struct mc_client *client, const char *reason)
         return; /* what it had sent before is still being read */
     }
     client->killed = true;
-    mc_log(client->server, MC_LOG_WARNING, "client %u (pid %d) disconnected: %s", client->id, client->pid, reason);
+    mc_log(client->server, MC_LOG_WARNING, "client %u (pid %d) disconnected: %s", client->id, client->pid,
+           reason);
     /* Posting an error destroys the client when its events are next dispatched, not under our feet here. */
     wl_client_post_implementation_error(client->client, "%s", reason);
 }
@@ -202,8 +202,7 @@ void mc_clients_detach(struct mc_server *server)
 {
     mc_unlisten(&server->client_created);
     struct mc_client *client, *next;
-    wl_list_for_each_safe(client, next, &server->clients, link)
-    {
+    wl_list_for_each_safe (client, next, &server->clients, link) {
         wl_client_destroy(client->client);
     }
 }
@@ -239,7 +238,8 @@ static char *copy(const char *text)
     return text != NULL ? strdup(text) : NULL;
 }
 
-int mc_clients_add_rule(struct mc_server *server, int64_t uid, const char *exe, const char *socket, uint32_t grants)
+int mc_clients_add_rule(struct mc_server *server, int64_t uid, const char *exe, const char *socket,
+                        uint32_t grants)
 {
     struct rule *rule = calloc(1, sizeof(*rule));
     if (rule == NULL) {
@@ -264,8 +264,7 @@ int mc_clients_add_rule(struct mc_server *server, int64_t uid, const char *exe, 
 void mc_clients_clear_rules(struct mc_server *server)
 {
     struct rule *rule, *next;
-    wl_list_for_each_safe(rule, next, &server->client_rules->rules, link)
-    {
+    wl_list_for_each_safe (rule, next, &server->client_rules->rules, link) {
         wl_list_remove(&rule->link);
         free(rule->exe);
         free(rule->socket);
@@ -304,8 +303,7 @@ size_t mc_clients_list(struct mc_server *server, struct mc_client_info *infos_re
     size_t count = 0;
     mc_verb_begin(server);
     struct mc_client *client;
-    wl_list_for_each(client, &server->clients, link)
-    {
+    wl_list_for_each (client, &server->clients, link) {
         if (count < max) {
             infos_ret[count] = (struct mc_client_info){
                 .handle = client->handle,

@@ -1,7 +1,7 @@
 /* One output's frames: from "something changed" over composing and the flip to "presented".
  *
- * The states are pure/redraw.h's. In this mode (render.thread = false) all of it runs on the loop thread, as soon
- * as it can: at the end of the dispatch that brought the damage, or when the previous flip is done. */
+ * The states are pure/redraw.h's. In this mode (render.thread = false) all of it runs on the loop thread, as
+ * soon as it can: at the end of the dispatch that brought the damage, or when the previous flip is done. */
 #include <drm_fourcc.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,7 +62,8 @@ static bool intersects(const struct wlr_box *a, int x1, int y1, int x2, int y2)
 
 static bool contains(const struct wlr_box *a, const pixman_box32_t *rect)
 {
-    return a->x <= rect->x1 && a->y <= rect->y1 && a->x + a->width >= rect->x2 && a->y + a->height >= rect->y2;
+    return a->x <= rect->x1 && a->y <= rect->y1 && a->x + a->width >= rect->x2 &&
+           a->y + a->height >= rect->y2;
 }
 
 static bool surface_is_opaque(struct wlr_surface *surface)
@@ -77,8 +78,8 @@ static int scale_length(int length, int offset, float scale)
     return (int)(roundf((float)(offset + length) * scale) - roundf((float)offset * scale));
 }
 
-static void add_item(struct mc_output *output, struct wlr_scene_node *node, int ox, int oy, int width, int height,
-                     bool opaque)
+static void add_item(struct mc_output *output, struct wlr_scene_node *node, int ox, int oy, int width,
+                     int height, bool opaque)
 {
     struct mc_server *server = output->server;
     float scale = output->wlr_output->scale;
@@ -123,8 +124,7 @@ static void collect(struct mc_output *output, struct wlr_scene_node *node, int o
         add_item(output, node, ox, oy, rect->width, rect->height, rect->color[3] >= 1.0f);
     } /* buffer nodes: we make none */
     struct wlr_scene_node *child;
-    wl_list_for_each(child, &node->state.children, state.link)
-    {
+    wl_list_for_each (child, &node->state.children, state.link) {
         collect(output, child, ox, oy);
     }
 }
@@ -160,7 +160,8 @@ static void scissor(struct wlr_output *wlr_output, const pixman_box32_t *rect)
     wlr_renderer_scissor(wlr_output->renderer, &box);
 }
 
-/* The whole frame as it goes to the display, in buffer orientation, XRGB8888. Allocates: only when asked for. */
+/* The whole frame as it goes to the display, in buffer orientation, XRGB8888. Allocates: only when asked for.
+ */
 static void capture(struct mc_output *output)
 {
     uint32_t width = (uint32_t)output->wlr_output->width, height = (uint32_t)output->wlr_output->height;
@@ -169,7 +170,8 @@ static void capture(struct mc_output *output)
     output->capture_wanted = false;
     if (pixels == NULL || !wlr_renderer_read_pixels(output->wlr_output->renderer, DRM_FORMAT_XRGB8888, &flags,
                                                     width * 4, width, height, 0, 0, 0, 0, pixels)) {
-        mc_log(output->server, MC_LOG_WARNING, "output %s: its pixels cannot be read", output->wlr_output->name);
+        mc_log(output->server, MC_LOG_WARNING, "output %s: its pixels cannot be read",
+               output->wlr_output->name);
         free(pixels);
         return;
     }
@@ -187,8 +189,8 @@ static void capture(struct mc_output *output)
     output->capture_height = (int32_t)height;
 }
 
-/* Each damaged rectangle is painted from the topmost item that covers it whole: what lies below is not visible, and
- * the background is cleared only where nothing covers it. */
+/* Each damaged rectangle is painted from the topmost item that covers it whole: what lies below is not
+ * visible, and the background is cleared only where nothing covers it. */
 static void paint(struct mc_output *output, pixman_region32_t *damage)
 {
     struct mc_server *server = output->server;
@@ -261,9 +263,10 @@ static bool attach_and_paint(struct mc_output *output)
         paint(output, &damage);
         int width, height;
         wlr_output_transformed_resolution(wlr_output, &width, &height);
-        /* `damage` reaches back to the buffer's age; the display wants to know what changed since the last. */
-        wlr_region_transform(&damage, &tracker->current, wlr_output_transform_invert(wlr_output->transform), width,
-                             height);
+        /* `damage` reaches back to the buffer's age; the display wants to know what changed since the last.
+         */
+        wlr_region_transform(&damage, &tracker->current, wlr_output_transform_invert(wlr_output->transform),
+                             width, height);
         wlr_output_set_damage(wlr_output, &damage);
     }
     pixman_region32_fini(&damage);
@@ -283,15 +286,17 @@ static void trace_sched(struct mc_output *output)
     }
     struct rusage usage;
     getrusage(RUSAGE_THREAD, &usage);
-    uint64_t cpu_ns = ((uint64_t)usage.ru_utime.tv_sec + (uint64_t)usage.ru_stime.tv_sec) * MC_NSEC_PER_SEC +
-                      ((uint64_t)usage.ru_utime.tv_usec + (uint64_t)usage.ru_stime.tv_usec) * MC_NSEC_PER_USEC;
+    uint64_t cpu_ns =
+        ((uint64_t)usage.ru_utime.tv_sec + (uint64_t)usage.ru_stime.tv_sec) * MC_NSEC_PER_SEC +
+        ((uint64_t)usage.ru_utime.tv_usec + (uint64_t)usage.ru_stime.tv_usec) * MC_NSEC_PER_USEC;
     uint64_t nvcsw = (uint64_t)usage.ru_nvcsw, nivcsw = (uint64_t)usage.ru_nivcsw;
     uint64_t minflt = (uint64_t)usage.ru_minflt, majflt = (uint64_t)usage.ru_majflt;
     if (server->last_cpu_ns != 0) {
         uint32_t flags = saturate(nvcsw - server->last_nvcsw) | saturate(nivcsw - server->last_nivcsw) << 8 |
-                         saturate(minflt - server->last_minflt) << 16 | saturate(majflt - server->last_majflt) << 24;
-        mc_trace_now(&server->trace, MC_POINT_SCHED, output->id, output->frame_id, 0, cpu_ns - server->last_cpu_ns,
-                     flags);
+                         saturate(minflt - server->last_minflt) << 16 |
+                         saturate(majflt - server->last_majflt) << 24;
+        mc_trace_now(&server->trace, MC_POINT_SCHED, output->id, output->frame_id, 0,
+                     cpu_ns - server->last_cpu_ns, flags);
     }
     server->last_cpu_ns = cpu_ns;
     server->last_nvcsw = nvcsw;
@@ -302,7 +307,8 @@ static void trace_sched(struct mc_output *output)
 
 /* ---- frame callbacks ---- */
 
-static void send_callbacks(struct mc_output *output, struct wlr_scene_node *node, uint64_t now_ns, bool fallback)
+static void send_callbacks(struct mc_output *output, struct wlr_scene_node *node, uint64_t now_ns,
+                           bool fallback)
 {
     if (!node->state.enabled) {
         return;
@@ -323,8 +329,7 @@ static void send_callbacks(struct mc_output *output, struct wlr_scene_node *node
         }
     }
     struct wlr_scene_node *child;
-    wl_list_for_each(child, &node->state.children, state.link)
-    {
+    wl_list_for_each (child, &node->state.children, state.link) {
         send_callbacks(output, child, now_ns, fallback);
     }
 }
@@ -353,7 +358,8 @@ static void compose_and_commit(struct mc_output *output)
         mc_trace_now(&server->trace, MC_POINT_KMS_COMMIT_BEGIN, output->id, frame_id, 0, 0, 0);
         output->flip_vblank_ns = predict_vblank(output, mc_server_now_ns(server));
         ok = wlr_output_commit(wlr_output);
-        mc_trace_now(&server->trace, MC_POINT_KMS_COMMIT_END, output->id, frame_id, 0, 0, ok ? 0 : KMS_REFUSED);
+        mc_trace_now(&server->trace, MC_POINT_KMS_COMMIT_END, output->id, frame_id, 0, 0,
+                     ok ? 0 : KMS_REFUSED);
     } else {
         wlr_output_rollback(wlr_output);
     }
@@ -380,13 +386,14 @@ static void redraw(struct mc_output *output)
         mc_redraw_reset(&output->redraw);
         return;
     }
-    mc_trace_now(&server->trace, MC_POINT_RENDER_WAKE, output->id, output->frame_id + 1, 0, output->planned_ns, 0);
+    mc_trace_now(&server->trace, MC_POINT_RENDER_WAKE, output->id, output->frame_id + 1, 0,
+                 output->planned_ns, 0);
     if (wlr_output->needs_frame || pixman_region32_not_empty(&output->scene_output->damage->current)) {
         compose_and_commit(output);
         return;
     }
-    /* Only frame callbacks are wanted: a flip would burn a buffer to show the same picture. They go out when the
-     * flip would have been on the screen. */
+    /* Only frame callbacks are wanted: a flip would burn a buffer to show the same picture. They go out when
+     * the flip would have been on the screen. */
     output->callback_only++;
     mc_redraw_estimate(&output->redraw);
     mc_timer_arm(&output->timer, predict_vblank(output, mc_server_now_ns(server) + 1));
@@ -423,20 +430,22 @@ static void queue_frame(struct mc_output *output, uint32_t reasons)
     uint64_t vblank_ns = predict_vblank(output, output->planned_ns + (flying ? 1 : 0));
     mc_trace_now(&server->trace, MC_POINT_FRAME_QUEUED, output->id, output->frame_id + 1, 0, vblank_ns,
                  output->redraw.reasons);
-    mc_trace_now(&server->trace, MC_POINT_FRAME_PLANNED, output->id, output->frame_id + 1, 0, output->planned_ns, 0);
+    mc_trace_now(&server->trace, MC_POINT_FRAME_PLANNED, output->id, output->frame_id + 1, 0,
+                 output->planned_ns, 0);
 }
 
 static void handle_needs_frame(struct wl_listener *listener, void *data)
 {
     (void)data;
     struct mc_output *output = wl_container_of(listener, output, needs_frame);
-    bool damaged =
-        output->scene_output != NULL && pixman_region32_not_empty(&output->scene_output->damage->current);
-    if (damaged) {
+    const struct mc_surface *committing = output->server->committing;
+    if (committing != NULL ? committing->needs_flip
+                           : output->scene_output != NULL &&
+                                 pixman_region32_not_empty(&output->scene_output->damage->current)) {
         queue_frame(output, MC_REDRAW_DAMAGE);
-    } else if (output->server->committing != NULL) {
-        /* wlr_scene raised it for a frame callback. It is taken back when the commit is over, not here: other
-         * listeners of this signal would raise it again. Damage later in this commit is seen when composing. */
+    } else if (committing != NULL) {
+        /* wlr_scene raised it for a frame callback alone. It is taken back when the commit is over, not here:
+         * other listeners of this signal would raise it again. */
         output->callback_wish = output->server->callback_wish = true;
         queue_frame(output, MC_REDRAW_CALLBACK);
     } else {
@@ -452,8 +461,7 @@ void mc_commit_over(struct mc_server *server)
     }
     server->callback_wish = false;
     struct mc_output *output;
-    wl_list_for_each(output, &server->outputs, link)
-    {
+    wl_list_for_each (output, &server->outputs, link) {
         if (output->callback_wish) {
             output->callback_wish = false;
             output->wlr_output->needs_frame = false;
@@ -484,7 +492,7 @@ static void handle_present(struct wl_listener *listener, void *data)
     if (event->presented) {
         vblank_ns = (uint64_t)event->when->tv_sec * MC_NSEC_PER_SEC + (uint64_t)event->when->tv_nsec;
         output->last_present_ns = vblank_ns;
-        uint32_t origin = mc_vdisplay_is_output(output->wlr_output)            ? ORIGIN_MODELLED
+        uint32_t origin = mc_vdisplay_is_output(output->wlr_output)           ? ORIGIN_MODELLED
                           : (event->flags & WLR_OUTPUT_PRESENT_HW_CLOCK) != 0 ? ORIGIN_HARDWARE
                                                                               : ORIGIN_NOW;
         flags |= origin << PRESENTED_ORIGIN_SHIFT | (uint32_t)event->seq << PRESENTED_SEQ_SHIFT;

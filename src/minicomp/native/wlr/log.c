@@ -10,10 +10,12 @@
 
 static struct mc_logring *process_ring;
 static enum mc_log_level lowest = MC_LOG_INFO;
+static enum wlr_log_importance wlr_lowest = WLR_ERROR;
 
 static void handle_wlr_log(enum wlr_log_importance importance, const char *format, va_list args)
 {
-    if (process_ring != NULL && importance != WLR_SILENT) {
+    /* wlroots filters by importance in its own handler only. */
+    if (process_ring != NULL && importance != WLR_SILENT && importance <= wlr_lowest) {
         mc_logring_vput(process_ring, MC_LOG_FROM_WLROOTS, (enum mc_log_level)importance, format, args);
     }
 }
@@ -29,7 +31,8 @@ static void handle_wayland_log(const char *format, va_list args)
 struct mc_logring *mc_log_init(int level)
 {
     lowest = (enum mc_log_level)level;
-    enum wlr_log_importance importance = level >= MC_LOG_DEBUG ? WLR_DEBUG : level >= MC_LOG_INFO ? WLR_INFO : WLR_ERROR;
+    /* wlroots' "info" is what others call debug: how each piece is set up. */
+    wlr_lowest = level >= MC_LOG_DEBUG ? WLR_DEBUG : WLR_ERROR;
     if (process_ring == NULL) {
         struct mc_logring *ring = malloc(sizeof(*ring));
         if (ring == NULL || mc_logring_init(ring) != 0) {
@@ -38,7 +41,7 @@ struct mc_logring *mc_log_init(int level)
         }
         process_ring = ring; /* lives as long as the process: the handlers can be called until its very end */
     }
-    wlr_log_init(importance, handle_wlr_log);
+    wlr_log_init(wlr_lowest, handle_wlr_log);
     wl_log_set_handler_server(handle_wayland_log);
     return process_ring;
 }

@@ -14,7 +14,7 @@
 #include "vdisplay.h"
 
 /* What an output.commit changed that clients, windows and the pointer must hear of. */
-#define STATE_PLACE                                                                                             \
+#define STATE_PLACE                                                                                          \
     (WLR_OUTPUT_STATE_MODE | WLR_OUTPUT_STATE_SCALE | WLR_OUTPUT_STATE_TRANSFORM | WLR_OUTPUT_STATE_ENABLED)
 
 struct mc_output *mc_output_from(struct mc_server *server, struct wlr_output *wlr_output)
@@ -30,7 +30,8 @@ struct mc_output *mc_output_at(struct mc_server *server, double lx, double ly)
     return mc_output_from(server, wlr_output_layout_output_at(server->output_layout, nearest_lx, nearest_ly));
 }
 
-/* wlr_scene_surface.primary_output survives its output in wlroots 0.15: the next commit would use freed memory. */
+/* wlr_scene_surface.primary_output survives its output in wlroots 0.15: the next commit would use freed
+ * memory. */
 static void forget_primary(struct wlr_scene_node *node, struct wlr_output *gone)
 {
     if (node->type == WLR_SCENE_NODE_SURFACE) {
@@ -40,8 +41,7 @@ static void forget_primary(struct wlr_scene_node *node, struct wlr_output *gone)
         }
     }
     struct wlr_scene_node *child;
-    wl_list_for_each(child, &node->state.children, state.link)
-    {
+    wl_list_for_each (child, &node->state.children, state.link) {
         forget_primary(child, gone);
     }
 }
@@ -130,8 +130,7 @@ void mc_outputs_detach(struct mc_server *server)
 {
     mc_unlisten(&server->new_output);
     struct mc_output *output, *next;
-    wl_list_for_each_safe(output, next, &server->outputs, link)
-    {
+    wl_list_for_each_safe (output, next, &server->outputs, link) {
         handle_output_destroy(&output->destroy, output->wlr_output);
     }
 }
@@ -153,8 +152,7 @@ static struct wlr_output_mode *pick_mode(struct wlr_output *wlr_output, const st
         width = preferred->width;
         height = preferred->height;
     }
-    wl_list_for_each(mode, &wlr_output->modes, link)
-    {
+    wl_list_for_each (mode, &wlr_output->modes, link) {
         if (mode->width != width || mode->height != height) {
             continue;
         }
@@ -314,8 +312,7 @@ size_t mc_outputs_list(struct mc_server *server, uint64_t *handles_ret, size_t m
     size_t count = 0;
     mc_verb_begin(server);
     struct mc_output *output;
-    wl_list_for_each(output, &server->outputs, link)
-    {
+    wl_list_for_each (output, &server->outputs, link) {
         if (count < max) {
             handles_ret[count] = output->handle;
         }

@@ -11,10 +11,10 @@ size_t mc_output_management_wishes(struct mc_server *server, uint64_t configurat
 {
     size_t count = 0;
     mc_verb_begin(server);
-    struct wlr_output_configuration_v1 *asked = (struct wlr_output_configuration_v1 *)(uintptr_t)configuration;
+    struct wlr_output_configuration_v1 *asked =
+        (struct wlr_output_configuration_v1 *)(uintptr_t)configuration;
     struct wlr_output_configuration_head_v1 *head;
-    wl_list_for_each(head, &asked->heads, link)
-    {
+    wl_list_for_each (head, &asked->heads, link) {
         const struct wlr_output_head_v1_state *state = &head->state;
         struct mc_output *output = mc_output_from(server, state->output);
         if (output == NULL || count == max) {
@@ -38,7 +38,8 @@ size_t mc_output_management_wishes(struct mc_server *server, uint64_t configurat
 void mc_output_management_answer(struct mc_server *server, uint64_t configuration, bool succeeded)
 {
     mc_verb_begin(server);
-    struct wlr_output_configuration_v1 *asked = (struct wlr_output_configuration_v1 *)(uintptr_t)configuration;
+    struct wlr_output_configuration_v1 *asked =
+        (struct wlr_output_configuration_v1 *)(uintptr_t)configuration;
     if (succeeded) {
         wlr_output_configuration_v1_send_succeeded(asked);
     } else {
@@ -57,11 +58,11 @@ int mc_output_management_publish(struct mc_server *server, struct wlr_output_man
         mc_verb_end(server);
         return -ENOMEM;
     }
-    wl_list_for_each(output, &server->outputs, link)
-    {
+    wl_list_for_each (output, &server->outputs, link) {
         struct wlr_output_configuration_head_v1 *head =
             wlr_output_configuration_head_v1_create(current, output->wlr_output);
-        struct wlr_output_layout_output *place = wlr_output_layout_get(server->output_layout, output->wlr_output);
+        struct wlr_output_layout_output *place =
+            wlr_output_layout_get(server->output_layout, output->wlr_output);
         if (head != NULL && place != NULL) {
             head->state.x = place->x;
             head->state.y = place->y;

@@ -186,8 +186,7 @@ void mc_server_set_background(struct mc_server *server, float red, float green, 
     server->background[1] = green;
     server->background[2] = blue;
     struct mc_output *output;
-    wl_list_for_each(output, &server->outputs, link)
-    {
+    wl_list_for_each (output, &server->outputs, link) {
         wlr_output_damage_whole(output->wlr_output);
     }
     mc_verb_end(server);
@@ -215,14 +214,15 @@ void mc_server_counters(struct mc_server *server, struct mc_counters *counters_r
         .outputs = (uint32_t)wl_list_length(&server->outputs),
     };
     struct mc_output *output;
-    wl_list_for_each(output, &server->outputs, link)
-    {
+    wl_list_for_each (output, &server->outputs, link) {
         counters_ret->frames += output->frames;
         counters_ret->failed_commits += output->failed_commits;
         counters_ret->callback_only += output->callback_only;
     }
-    memcpy(counters_ret->lock_longest_hold_ns, server->lock.longest_hold_ns, sizeof(server->lock.longest_hold_ns));
-    memcpy(counters_ret->lock_longest_wait_ns, server->lock.longest_wait_ns, sizeof(server->lock.longest_wait_ns));
+    memcpy(counters_ret->lock_longest_hold_ns, server->lock.longest_hold_ns,
+           sizeof(server->lock.longest_hold_ns));
+    memcpy(counters_ret->lock_longest_wait_ns, server->lock.longest_wait_ns,
+           sizeof(server->lock.longest_wait_ns));
     memcpy(counters_ret->lock_contended, server->lock.contended, sizeof(server->lock.contended));
     memcpy(counters_ret->lock_acquired, server->lock.acquired, sizeof(server->lock.acquired));
     mc_verb_end(server);

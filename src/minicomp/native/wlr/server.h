@@ -1,9 +1,9 @@
 /* The native plane's root object: what Python set up through pywlroots, and what C adds to it.
  *
- * Ownership: Python creates and destroys the wlroots objects (compositor/server.py), C borrows them and owns its
- * listeners, outputs, windows and threads. Everything here is touched only with `lock` held, except the fields
- * marked otherwise. Verbs (mc_<area>_<verb>, called by Python on any thread) take the lock themselves; handlers
- * (handle_*) run on the loop thread, which holds it. No Python is ever called from here. */
+ * Ownership: Python creates and destroys the wlroots objects (compositor/server.py), C borrows them and owns
+ * its listeners, outputs, windows and threads. Everything here is touched only with `lock` held, except the
+ * fields marked otherwise. Verbs (mc_<area>_<verb>, called by Python on any thread) take the lock themselves;
+ * handlers (handle_*) run on the loop thread, which holds it. No Python is ever called from here. */
 #ifndef MC_SERVER_H
 #define MC_SERVER_H
 
@@ -70,7 +70,7 @@ struct mc_server {
 
     struct wl_list outputs; /* mc_output.link */
     uint16_t next_output_id;
-    struct wl_list clients; /* mc_client.link */
+    struct wl_list clients;          /* mc_client.link */
     struct mc_clients *client_rules; /* owned; client.c */
     uint32_t next_client_id;
     struct wl_list surfaces; /* mc_surface.link */
@@ -113,13 +113,13 @@ struct mc_server {
 
 /* ---- life (server.c) ---- */
 
-/* A server with its lock, queue and lists; nothing of wlroots yet. NULL when memory is short. lock_inherit: the
- * lock inherits priorities (PTHREAD_PRIO_INHERIT). */
+/* A server with its lock, queue and lists; nothing of wlroots yet. NULL when memory is short. lock_inherit:
+ * the lock inherits priorities (PTHREAD_PRIO_INHERIT). */
 struct mc_server *mc_server_create(bool lock_inherit);
 /* After Python filled in the borrowed objects: scene trees, listeners, protocol logger. 0 or -errno. */
 int mc_server_attach(struct mc_server *server);
-/* Detaches every listener and frees outputs, windows and seat. The loop thread must have ended; call before the
- * wlroots objects are destroyed. Safe to call twice. */
+/* Detaches every listener and frees outputs, windows and seat. The loop thread must have ended; call before
+ * the wlroots objects are destroyed. Safe to call twice. */
 void mc_server_detach(struct mc_server *server);
 void mc_server_destroy(struct mc_server *server);
 
@@ -141,8 +141,8 @@ void mc_verb_end(struct mc_server *server);
 /* Now on the compositor's clock: real, or modelled with the step clock. */
 uint64_t mc_server_now_ns(struct mc_server *server);
 
-/* A one-shot timer on the compositor's clock with ns resolution; fires on the loop thread, or on the thread that
- * advances the step clock, lock held either way. */
+/* A one-shot timer on the compositor's clock with ns resolution; fires on the loop thread, or on the thread
+ * that advances the step clock, lock held either way. */
 struct mc_timer {
     struct mc_server *server;
     void (*fire)(void *data, uint64_t deadline_ns);
@@ -153,8 +153,8 @@ struct mc_timer {
     struct wl_list link; /* mc_server.timers while armed with the step clock */
 };
 
-int mc_timer_init(struct mc_timer *timer, struct mc_server *server, void (*fire)(void *data, uint64_t deadline_ns),
-                  void *data);
+int mc_timer_init(struct mc_timer *timer, struct mc_server *server,
+                  void (*fire)(void *data, uint64_t deadline_ns), void *data);
 void mc_timer_finish(struct mc_timer *timer);
 void mc_timer_arm(struct mc_timer *timer, uint64_t deadline_ns);
 void mc_timer_disarm(struct mc_timer *timer);
@@ -197,6 +197,7 @@ struct mc_surface {
     uint32_t id;                 /* in the trace; never reused in a run */
     uint64_t commits;            /* applied so far */
     uint64_t latched;            /* commit number last composed on its primary output */
+    bool needs_flip;             /* its last commit brought damage or asked for feedback */
     bool feedback_wanted;        /* wp_presentation.feedback since the last commit */
     struct wl_listener commit, destroy;
 };
@@ -206,9 +207,9 @@ static inline struct mc_surface *mc_surface_from(struct wlr_surface *surface)
     return surface != NULL ? surface->data : NULL;
 }
 
-/* The commit that was being applied, if any, is over: to be called first whenever anything else begins (a request,
- * an input event, a verb, a flip). Takes back the needs_frame that wlr_scene raised for callbacks alone, so that a
- * real need raises it anew. */
+/* The commit that was being applied, if any, is over: to be called first whenever anything else begins (a
+ * request, an input event, a verb, a flip). Takes back the needs_frame that wlr_scene raised for callbacks
+ * alone, so that a real need raises it anew. */
 void mc_commit_over(struct mc_server *server);
 int mc_surfaces_attach(struct mc_server *server);
 void mc_surfaces_detach(struct mc_server *server);
@@ -224,7 +225,7 @@ struct mc_output {
     uint64_t handle;
     uint16_t id; /* in the trace */
     struct mc_redraw redraw;
-    uint32_t frame_id;      /* last composed frame; counts from 1 */
+    uint32_t frame_id; /* last composed frame; counts from 1 */
     uint64_t last_present_ns;
     uint64_t flip_vblank_ns; /* predicted vblank of the frame in flight or queued */
     uint64_t frames, failed_commits, callback_only;
@@ -282,7 +283,8 @@ static inline void mc_unlisten(struct wl_listener *listener)
     }
 }
 
-static inline void mc_push(struct mc_server *server, enum mc_event_kind kind, uint64_t handle, int64_t a, int64_t b)
+static inline void mc_push(struct mc_server *server, enum mc_event_kind kind, uint64_t handle, int64_t a,
+                           int64_t b)
 {
     mc_queue_push(&server->queue, kind, handle, a, b);
 }

@@ -1,5 +1,5 @@
-/* The server's life and its verbs, as Python sees them. Verbs take the lock themselves and return 0 or -errno;
- * -ENOENT is "that object is gone". */
+/* The server's life and its verbs, as Python sees them. Verbs take the lock themselves and return 0 or
+ * -errno; -ENOENT is "that object is gone". */
 #ifndef MC_SERVER_VERBS_H
 #define MC_SERVER_VERBS_H
 
@@ -43,8 +43,8 @@ void mc_server_set_parts(struct mc_server *server, const struct mc_parts *parts)
 /* wp_presentation and the scene's feedback; before the backend starts. 0 or -ENOMEM. */
 int mc_presentation_create(struct mc_server *server);
 
-/* What pywlroots does not bind: the pixman renderer without a search for GPUs first (which logs errors where there is
- * none), the allocator's end, a way back to the compositor that was handed over. */
+/* What pywlroots does not bind: the pixman renderer without a search for GPUs first (which logs errors where
+ * there is none), the allocator's end, a way back to the compositor that was handed over. */
 struct wlr_renderer *mc_pixman_renderer_create(void);
 void mc_allocator_destroy(struct wlr_allocator *allocator);
 struct wlr_compositor *mc_server_compositor(struct mc_server *server);
@@ -74,12 +74,13 @@ void mc_server_counters(struct mc_server *server, struct mc_counters *counters_r
 
 /* The privileged globals: interface names; bit n of a client's grants is for names[n]. At most 32. */
 int mc_clients_set_privileged(struct mc_server *server, const char *const *names, size_t count);
-/* A rule for clients that connect by a socket: the first one that fits decides; none: no grants. uid -1 and exe or
- * socket NULL fit everything. Rules are copied. */
-int mc_clients_add_rule(struct mc_server *server, int64_t uid, const char *exe, const char *socket, uint32_t grants);
+/* A rule for clients that connect by a socket: the first one that fits decides; none: no grants. uid -1 and
+ * exe or socket NULL fit everything. Rules are copied. */
+int mc_clients_add_rule(struct mc_server *server, int64_t uid, const char *exe, const char *socket,
+                        uint32_t grants);
 void mc_clients_clear_rules(struct mc_server *server);
-/* A client on one end of a socket pair: its identity is certain. The fd is owned by the client from now on, also
- * when this fails. Its handle, or 0. */
+/* A client on one end of a socket pair: its identity is certain. The fd is owned by the client from now on,
+ * also when this fails. Its handle, or 0. */
 uint64_t mc_client_create(struct mc_server *server, int fd, uint32_t grants);
 int mc_client_kill(struct mc_server *server, uint64_t handle);
 
@@ -91,7 +92,8 @@ struct mc_client_info {
 };
 /* Fills up to max; how many there are. */
 size_t mc_clients_list(struct mc_server *server, struct mc_client_info *infos_ret, size_t max);
-/* Of clients that connect from now on. unread_bytes: events sent but not read, past which it is disconnected. */
+/* Of clients that connect from now on. unread_bytes: events sent but not read, past which it is disconnected.
+ */
 void mc_clients_set_limits(struct mc_server *server, uint32_t fds_per_client, uint32_t surfaces_per_client,
                            uint32_t unread_bytes);
 
@@ -155,16 +157,18 @@ int mc_output_set_usable(struct mc_server *server, uint64_t handle, int x, int y
 
 /* Copies the next composed frame of an output, which is composed in any case. -EINVAL: it is switched off. */
 int mc_output_capture(struct mc_server *server, uint64_t handle);
-/* The copy: width * height * 4 bytes of XRGB8888 in buffer orientation (before the output's transform). -EAGAIN: not
- * composed yet; -ENOSPC: the sizes are returned, the copy kept; -EIO: none was asked for, or reading failed. */
+/* The copy: width * height * 4 bytes of XRGB8888 in buffer orientation (before the output's transform).
+ * -EAGAIN: not composed yet; -ENOSPC: the sizes are returned, the copy kept; -EIO: none was asked for, or
+ * reading failed. */
 int mc_output_capture_take(struct mc_server *server, uint64_t handle, uint8_t *pixels_ret, size_t size,
                            int32_t *width_ret, int32_t *height_ret);
 
 /* ---- the modelled display ---- */
 
 struct wlr_backend *mc_vdisplay_create(struct mc_server *server, struct wl_display *display);
-/* Plugs in a monitor; connector 0 is the first free one (HEADLESS-1, ...), and the same connector has the same name
- * each time. latch_ns: how long before a vblank a commit must arrive. 0, -EEXIST, -EINVAL or -ENOMEM. */
+/* Plugs in a monitor; connector 0 is the first free one (HEADLESS-1, ...), and the same connector has the
+ * same name each time. latch_ns: how long before a vblank a commit must arrive. 0, -EEXIST, -EINVAL or
+ * -ENOMEM. */
 int mc_vdisplay_plug(struct mc_server *server, int connector, int width, int height, int refresh_mhz,
                      uint64_t latch_ns);
 int mc_vdisplay_unplug(struct mc_server *server, int connector);

@@ -1,8 +1,8 @@
 /* Surfaces: an identity for the trace, and the stamps from a client's request to its applied commit.
  *
- * libwayland's protocol logger runs after a request has been read from the socket and before it is dispatched: its
- * stamp is "demarshalled". For wl_surface.commit, what lies between it and the surface's commit event is the
- * import of the buffer. */
+ * libwayland's protocol logger runs after a request has been read from the socket and before it is
+ * dispatched: its stamp is "demarshalled". For wl_surface.commit, what lies between it and the surface's
+ * commit event is the import of the buffer. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,16 +44,16 @@ static void handle_commit(struct wl_listener *listener, void *data)
         flags |= COMMIT_FEEDBACK;
     }
     mc_trace_now(&server->trace, MC_POINT_SURFACE_COMMIT, 0, 0, surface->id, surface->commits, flags);
-    /* Presentation feedback needs a flip, damage or not; without it a callback alone does not. */
-    server->committing = surface->feedback_wanted ? NULL : surface;
-    if (surface->feedback_wanted) {
-        surface->feedback_wanted = false;
+    server->committing = surface;
+    /* Presentation feedback needs a flip, damage or not; a frame callback alone does not. */
+    surface->needs_flip = surface->feedback_wanted || (flags & COMMIT_DAMAGE) != 0;
+    if (surface->feedback_wanted && (flags & COMMIT_DAMAGE) == 0) {
         struct wlr_surface_output *on;
-        wl_list_for_each(on, &surface->surface->current_outputs, link)
-        {
+        wl_list_for_each (on, &surface->surface->current_outputs, link) {
             wlr_output_schedule_frame(on->output);
         }
     }
+    surface->feedback_wanted = false;
 }
 
 static void handle_destroy(struct wl_listener *listener, void *data)
@@ -105,8 +105,7 @@ static void handle_new_surface(struct wl_listener *listener, void *data)
 void mc_surfaces_forget_client(struct mc_client *client)
 {
     struct mc_surface *surface;
-    wl_list_for_each(surface, &client->server->surfaces, link)
-    {
+    wl_list_for_each (surface, &client->server->surfaces, link) {
         if (surface->client == client) {
             surface->client = NULL;
         }
@@ -181,8 +180,7 @@ size_t mc_surfaces_list(struct mc_server *server, struct mc_surface_info *infos_
     size_t count = 0;
     mc_verb_begin(server);
     struct mc_surface *surface;
-    wl_list_for_each(surface, &server->surfaces, link)
-    {
+    wl_list_for_each (surface, &server->surfaces, link) {
         if (count < max) {
             struct mc_surface_info *info = &infos_ret[count];
             memset(info, 0, sizeof(*info));

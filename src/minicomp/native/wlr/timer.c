@@ -1,4 +1,5 @@
-/* One-shot timers on the compositor's clock: a timerfd each in real time, an ordered walk with the step clock. */
+/* One-shot timers on the compositor's clock: a timerfd each in real time, an ordered walk with the step
+ * clock. */
 #include <errno.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -26,8 +27,8 @@ static int handle_timerfd(int fd, uint32_t mask, void *data)
     return 0;
 }
 
-int mc_timer_init(struct mc_timer *timer, struct mc_server *server, void (*fire)(void *data, uint64_t deadline_ns),
-                  void *data)
+int mc_timer_init(struct mc_timer *timer, struct mc_server *server,
+                  void (*fire)(void *data, uint64_t deadline_ns), void *data)
 {
     *timer = (struct mc_timer){.server = server, .fire = fire, .data = data, .fd = -1};
     wl_list_init(&timer->link);
@@ -92,8 +93,7 @@ void mc_timer_disarm(struct mc_timer *timer)
 static struct mc_timer *earliest(struct mc_server *server, uint64_t until_ns)
 {
     struct mc_timer *first = NULL, *timer;
-    wl_list_for_each(timer, &server->timers, link)
-    {
+    wl_list_for_each (timer, &server->timers, link) {
         if (timer->deadline_ns <= until_ns && (first == NULL || timer->deadline_ns < first->deadline_ns)) {
             first = timer;
         }

@@ -1,10 +1,11 @@
 /* The modelled display.
  *
- * An output keeps KMS's flip rules: a commit is latched by the first vblank at least latch_ns later and shown then;
- * until it is, a second commit is refused (EBUSY). "Presented" carries the vblank's exact time and number, however
- * late this machine woke us; late waking shows in the trace as EPOLL_WAKE after the vblank. Presentation flags say
- * vsync only: neither a hardware clock nor hardware completion is claimed. wlroots' own headless backend is no
- * model: it ticks in whole milliseconds and calls a frame presented as it is committed. */
+ * An output keeps KMS's flip rules: a commit is latched by the first vblank at least latch_ns later and shown
+ * then; until it is, a second commit is refused (EBUSY). "Presented" carries the vblank's exact time and
+ * number, however late this machine woke us; late waking shows in the trace as EPOLL_WAKE after the vblank.
+ * Presentation flags say vsync only: neither a hardware clock nor hardware completion is claimed. wlroots'
+ * own headless backend is no model: it ticks in whole milliseconds and calls a frame presented as it is
+ * committed. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,7 +64,8 @@ bool mc_vdisplay_is_output(const struct wlr_output *wlr_output)
 
 uint64_t mc_vdisplay_latch_ns(const struct wlr_output *wlr_output)
 {
-    return mc_vdisplay_is_output(wlr_output) ? voutput_from((struct wlr_output *)wlr_output)->vblank.latch_ns : 0;
+    return mc_vdisplay_is_output(wlr_output) ? voutput_from((struct wlr_output *)wlr_output)->vblank.latch_ns
+                                             : 0;
 }
 
 /* ---- flips ---- */
@@ -141,7 +143,8 @@ static void change_mode(struct voutput *output)
                                       refresh_mhz);
     }
     if ((uint32_t)refresh_mhz != output->vblank.refresh_mhz) {
-        mc_vblank_set_refresh(&output->vblank, mc_server_now_ns(output->owner->server), (uint32_t)refresh_mhz);
+        mc_vblank_set_refresh(&output->vblank, mc_server_now_ns(output->owner->server),
+                              (uint32_t)refresh_mhz);
     }
 }
 
@@ -198,8 +201,7 @@ static const struct wlr_output_impl output_impl = {
 static struct voutput *find(struct vdisplay *display, int connector)
 {
     struct voutput *output;
-    wl_list_for_each(output, &display->outputs, link)
-    {
+    wl_list_for_each (output, &display->outputs, link) {
         if (output->connector == connector) {
             return output;
         }
@@ -212,7 +214,8 @@ static void announce(struct voutput *output)
     wl_signal_emit(&output->owner->base.events.new_output, &output->base);
 }
 
-static int plug(struct vdisplay *display, int connector, int width, int height, int refresh_mhz, uint64_t latch_ns)
+static int plug(struct vdisplay *display, int connector, int width, int height, int refresh_mhz,
+                uint64_t latch_ns)
 {
     if (connector == 0) {
         connector = 1;
@@ -379,8 +382,7 @@ static bool backend_start(struct wlr_backend *backend)
         wl_signal_emit(&backend->events.new_input, display->devices[i]);
     }
     struct voutput *output, *next;
-    wl_list_for_each_safe(output, next, &display->outputs, link)
-    {
+    wl_list_for_each_safe (output, next, &display->outputs, link) {
         announce(output);
     }
     return true;
@@ -391,8 +393,7 @@ static void backend_destroy(struct wlr_backend *backend)
     struct vdisplay *display = wl_container_of(backend, display, base);
     mc_unlisten(&display->display_destroy);
     struct voutput *output, *next;
-    wl_list_for_each_safe(output, next, &display->outputs, link)
-    {
+    wl_list_for_each_safe (output, next, &display->outputs, link) {
         wlr_output_destroy(&output->base);
     }
     for (size_t i = 0; i < 3; i++) {
