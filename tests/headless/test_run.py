@@ -151,7 +151,9 @@ def test_sd_notify(runtime_dir: Path, tmp_path: Path) -> None:
 
 
 def test_without_a_runtime_directory_it_makes_its_own(tmp_path: Path) -> None:
-    result = run(None, "--", "sh", "-c", 'stat -c "%a %n" "$XDG_RUNTIME_DIR"; ls "$XDG_RUNTIME_DIR"', TMPDIR=str(tmp_path))
+    result = run(
+        None, "--", "sh", "-c", 'stat -c "%a %n" "$XDG_RUNTIME_DIR"; ls "$XDG_RUNTIME_DIR"', TMPDIR=str(tmp_path)
+    )
     assert result.returncode == 0, result.stderr
     mode, path = result.stdout.splitlines()[0].split(" ")
     assert mode == "700"

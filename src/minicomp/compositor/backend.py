@@ -18,7 +18,6 @@ from minicomp.native.wlr import lib
 if TYPE_CHECKING:
     from minicomp.config import Config
 
-from wlroots import ffi as wlr_ffi
 from wlroots import lib as wlr
 
 Kind = Literal["drm", "headless", "nested"]
@@ -110,5 +109,3 @@ def create_renderer(backend: Any, name: str, kind: Kind) -> Any:
             todo="use --set backend.renderer=pixman, which needs no GPU",
         )
     return renderer
-
-

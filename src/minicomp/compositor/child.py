@@ -56,7 +56,7 @@ class Child:
             code = self.poll()
             if code is not None:
                 return code
-            signal.pidfd_send_signal(self.pidfd, number)  # type: ignore[attr-defined]
+            signal.pidfd_send_signal(self.pidfd, number)
             self._wait(wait_ms)
         code = self.poll()
         assert code is not None

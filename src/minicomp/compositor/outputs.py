@@ -148,7 +148,9 @@ class Outputs:
         wishes = ffi.new("struct mc_output_wish[64]")
         count = lib.mc_output_management_wishes(self._server, configuration, wishes, 64)
         # Tested as a whole before anything changes: a client that is refused finds everything as it was.
-        ok = all(lib.mc_output_test(self._server, wish.output, ffi.addressof(wish.config)) == 0 for wish in wishes[0:count])
+        ok = all(
+            lib.mc_output_test(self._server, wish.output, ffi.addressof(wish.config)) == 0 for wish in wishes[0:count]
+        )
         if ok and not test_only:
             ok = all(
                 lib.mc_output_configure(self._server, wish.output, ffi.addressof(wish.config)) == 0

@@ -1,12 +1,13 @@
 """Telling others that clients can connect: a ready fd and systemd's notification socket.
 
-Protocols: `--ready-fd` as in s6 (https://skarnet.org/software/s6/notifywhenup.html) and gamescope, a newline-ended line;
-sd_notify(3), a datagram to the socket in NOTIFY_SOCKET.
+Protocols: `--ready-fd` as in s6 (https://skarnet.org/software/s6/notifywhenup.html) and gamescope, a line that ends with
+a newline; sd_notify(3), a datagram to the socket in NOTIFY_SOCKET.
 """
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 
 def keep_private(ready_fd: int | None) -> None:
@@ -19,10 +20,8 @@ def announce(ready_fd: int | None, socket: str, x11_display: str) -> None:
     """Writes "WAYLAND_DISPLAY=... [DISPLAY=...]" to the ready fd and closes it, and READY=1 to systemd."""
     if ready_fd is not None:
         line = f"WAYLAND_DISPLAY={socket}" + (f" DISPLAY={x11_display}" if x11_display else "") + "\n"
-        try:
+        with suppress(BrokenPipeError):  # whoever asked has stopped waiting
             os.write(ready_fd, line.encode())
-        except BrokenPipeError:
-            pass  # whoever asked has stopped waiting
         os.close(ready_fd)
     notify("READY=1")
 

@@ -37,7 +37,6 @@ READY_TIMEOUT_S = 10.0
 TICK_MS = 250
 
 
-
 class Supervisor:
     """What the main thread does while the compositor runs."""
 

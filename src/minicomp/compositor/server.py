@@ -1,8 +1,8 @@
 """The compositor: wlroots set up through pywlroots, the native plane attached to it, and both taken down again.
 
-Everything made is undone in reverse order, also when set-up fails half-way. wlroots is touched from here only before the
-loop thread starts, after it has ended, or inside `locked()`. No Python listener hangs on a wlroots signal: it would
-take the GIL on the frame path.
+Everything made is undone in reverse order, also when set-up fails half-way. wlroots is touched from here only before
+the loop thread starts, after it has ended, or inside `locked()`. No Python listener hangs on a wlroots signal: it
+would take the GIL on the frame path.
 """
 
 from __future__ import annotations

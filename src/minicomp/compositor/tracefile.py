@@ -25,7 +25,7 @@ _MAX_SURFACES = 4096
 
 
 class TraceFile:
-    """A trace that is being written. Create it after the compositor has started; close() it after the loop has ended."""
+    """A trace that is being written. Create it once the compositor runs; close() it after the loop has ended."""
 
     def __init__(self, compositor: Compositor, path: Path) -> None:
         self.path = path

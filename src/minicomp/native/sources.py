@@ -7,14 +7,24 @@ NATIVE = Path(__file__).resolve().parent
 # setuptools wants paths relative to the project's root, where setup.py runs.
 ROOT = NATIVE.parents[2]
 
-COMPILE_ARGS = ["-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter",
-                "-Wno-missing-field-initializers"]
+COMPILE_ARGS = [
+    "-std=gnu11",
+    "-O2",
+    "-g",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-Wno-unused-parameter",
+    "-Wno-missing-field-initializers",
+]
 DEFINES: list[tuple[str, str | None]] = [("_GNU_SOURCE", None), ("WLR_USE_UNSTABLE", None)]
 
 
 def c_files(folder: str) -> list[str]:
     """The C files of one native folder, relative to the project root and sorted."""
-    return sorted(str(path.relative_to(ROOT)) for path in (NATIVE / folder).glob("*.c") if not path.name.startswith("_"))
+    return sorted(
+        str(path.relative_to(ROOT)) for path in (NATIVE / folder).glob("*.c") if not path.name.startswith("_")
+    )
 
 
 def declarations(path: Path) -> str:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from cffi import FFI
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from sources import COMPILE_ARGS, DEFINES, c_files, declarations
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # minicomp is not installed while it is built
+from minicomp.native.sources import COMPILE_ARGS, DEFINES, c_files, declarations
 
 HERE = Path(__file__).resolve().parent
 

@@ -12,8 +12,8 @@ from cffi import FFI
 from wlroots.ffi_build import SOURCE as WLROOTS_SOURCE
 from wlroots.ffi_build import ffi_builder as wlroots_ffi
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from sources import COMPILE_ARGS, DEFINES, NATIVE, c_files, declarations
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # minicomp is not installed while it is built
+from minicomp.native.sources import COMPILE_ARGS, DEFINES, NATIVE, c_files, declarations
 
 HERE = Path(__file__).resolve().parent
 
@@ -46,11 +46,15 @@ for header in VERBS:
 
 ffi.set_source(
     "minicomp.native.wlr._wlr",
-    WLROOTS_SOURCE + '#include "server.h"\n'
-    + "".join(f'#include "{header.name}"\n' for header in VERBS),
+    WLROOTS_SOURCE + '#include "server.h"\n' + "".join(f'#include "{header.name}"\n' for header in VERBS),
     sources=c_files("wlr") + c_files("pure"),
-    include_dirs=[str(HERE), str(NATIVE / "pure"), str(Path(wlroots.__file__).parent / "include"),
-                  "/usr/include/pixman-1", "/usr/include/libdrm"],
+    include_dirs=[
+        str(HERE),
+        str(NATIVE / "pure"),
+        str(Path(wlroots.__file__).parent / "include"),
+        "/usr/include/pixman-1",
+        "/usr/include/libdrm",
+    ],
     libraries=["wlroots", "wayland-server", "pixman-1", "xkbcommon", "m"],
     define_macros=DEFINES,
     extra_compile_args=COMPILE_ARGS,
