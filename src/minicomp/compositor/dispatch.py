@@ -163,6 +163,7 @@ class Dispatcher:
         if output is None or not output.enabled:
             self._on_output_gone(handle, 0, 0)
             return
+        self.compositor.outputs.publish()
         before = self.outputs.get(handle)
         if before == output:
             return
@@ -175,6 +176,7 @@ class Dispatcher:
 
     def _on_output_gone(self, handle: int, a: int, b: int) -> None:
         output = self.outputs.pop(handle, None)
+        self.compositor.outputs.publish()
         if output is not None:
             self.guard("on_output_gone", lambda: self.policy.on_output_gone(output))
 

@@ -45,6 +45,12 @@ def grants_of(groups: Iterable[str]) -> int:
     return bits
 
 
+def trusts_own_uid(config: Config, backend_kind: str) -> bool:
+    """Whether every client of the compositor's own user may use every global."""
+    mode = config.trust.mode
+    return mode == "same-uid" or (mode == "auto" and backend_kind == "headless")
+
+
 def apply_trust(server: Any, config: Config, backend_kind: str) -> None:
     """Hands the native plane the privileged names and the rules, most specific first.
 
@@ -55,8 +61,7 @@ def apply_trust(server: Any, config: Config, backend_kind: str) -> None:
     lib.mc_clients_set_privileged(server, ffi.new("const char *[]", names), len(names))
     for client in config.trust.client:
         _add_rule(server, client.uid, client.exe, client.socket, grants_of(client.globals))
-    mode = config.trust.mode
-    if mode == "same-uid" or (mode == "auto" and backend_kind == "headless"):
+    if trusts_own_uid(config, backend_kind):
         _add_rule(server, os.getuid(), None, None, ALL_GRANTS)
 
 

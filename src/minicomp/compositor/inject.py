@@ -129,6 +129,25 @@ class Injector:
         """Turns the wheel; positive is down or right."""
         _check(lib.mc_inject_axis(self._server, int(horizontal), clicks * WHEEL_CLICK, clicks))
 
+    def swipe_gesture(self, fingers: int, steps: list[tuple[float, float]], cancelled: bool = False) -> None:
+        """A touch-pad swipe; each step is a relative motion."""
+        _check(lib.mc_inject_swipe(self._server, lib.MC_GESTURE_BEGIN, fingers, 0, 0))
+        for dx, dy in steps:
+            _check(lib.mc_inject_swipe(self._server, lib.MC_GESTURE_UPDATE, fingers, dx, dy))
+        _check(lib.mc_inject_swipe(self._server, _gesture_end(cancelled), fingers, 0, 0))
+
+    def pinch_gesture(self, fingers: int, scales: list[float], cancelled: bool = False) -> None:
+        """A touch-pad pinch; each step is the scale compared to the beginning."""
+        _check(lib.mc_inject_pinch(self._server, lib.MC_GESTURE_BEGIN, fingers, 0, 0, 1, 0))
+        for scale in scales:
+            _check(lib.mc_inject_pinch(self._server, lib.MC_GESTURE_UPDATE, fingers, 0, 0, scale, 0))
+        _check(lib.mc_inject_pinch(self._server, _gesture_end(cancelled), fingers, 0, 0, 1, 0))
+
+    def hold_gesture(self, fingers: int, cancelled: bool = False) -> None:
+        """Fingers rest on the touch-pad and are lifted."""
+        _check(lib.mc_inject_hold(self._server, lib.MC_GESTURE_BEGIN, fingers))
+        _check(lib.mc_inject_hold(self._server, _gesture_end(cancelled), fingers))
+
     # ---- touch ----
 
     def touch_down(self, x: float, y: float, touch_id: int = 0) -> None:
@@ -161,6 +180,10 @@ def _line(start: tuple[float, float], end: tuple[float, float], steps: int) -> I
     for step in range(1, steps + 1):
         part = step / steps
         yield start[0] + (end[0] - start[0]) * part, start[1] + (end[1] - start[1]) * part
+
+
+def _gesture_end(cancelled: bool) -> int:
+    return int(lib.MC_GESTURE_CANCEL if cancelled else lib.MC_GESTURE_END)
 
 
 def _check(result: int) -> None:

@@ -57,8 +57,9 @@ class Output:
 class Outputs:
     """The live outputs, by handle: `outputs[handle]`, iterated in the order they appeared."""
 
-    def __init__(self, server: Any, config: Config) -> None:
+    def __init__(self, server: Any, config: Config, manager: Any) -> None:
         self._server = server
+        self._manager = manager  # struct wlr_output_manager_v1 *
         self._config = config
         self._info = ffi.new("struct mc_output_info *")
 
@@ -159,9 +160,9 @@ class Outputs:
         lib.mc_output_management_answer(self._server, configuration, ok)
         return ok
 
-    def publish(self, manager: Any) -> None:
+    def publish(self) -> None:
         """Tells output-management clients how the outputs are now."""
-        lib.mc_output_management_publish(self._server, manager)
+        lib.mc_output_management_publish(self._server, self._manager)
 
     def set_enabled(self, handle: int, enabled: bool) -> bool:
         """Switches an output on or off, the rest as it was (output-power, idle time-out)."""

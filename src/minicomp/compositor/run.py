@@ -106,7 +106,14 @@ class Supervisor:
         """Until the program ends, a signal arrives or the compositor fails; the exit code."""
         environment = self.compositor.client_environment()
         if command:
-            self.child = Child.start(command, environment)
+            connection = self.compositor.app_connection()
+            if connection is not None:
+                environment["WAYLAND_SOCKET"] = str(connection.fileno())
+            try:
+                self.child = Child.start(command, environment)
+            finally:
+                if connection is not None:
+                    connection.close()
             self.watch(self.child.pidfd)
         while True:
             if self.child is not None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minicomp.compositor import backend as backends
-from minicomp.compositor.globals import apply_trust, create_globals
+from minicomp.compositor.globals import apply_trust, create_globals, grants_of, trusts_own_uid
 from minicomp.compositor.outputs import Outputs
 from minicomp.compositor.seat import Seat
 from minicomp.config import parse_mode
@@ -24,6 +24,8 @@ from minicomp.errors import MinicompError, PreconditionError
 from minicomp.native.wlr import ffi, lib
 
 if TYPE_CHECKING:
+    import socket
+
     from minicomp.config import Config
 
 from pywayland import lib as wayland
@@ -135,7 +137,7 @@ class Compositor:
         apply_trust(server, config, self.backend_kind)
         create_globals(self)
         self.seat = Seat(server, config)
-        self.outputs = Outputs(server, config)
+        self.outputs = Outputs(server, config, self.output_manager)
         self._open_socket()
         if self.backend_kind == "headless":
             for text in config.headless.outputs:
@@ -294,6 +296,23 @@ class Compositor:
         if self.x11_display:
             environment["DISPLAY"] = self.x11_display
         return environment
+
+    def app_connection(self) -> socket.socket | None:
+        """The app's own connection, or None when it is to use the socket; see config.AppSettings.own_connection.
+
+        The returned end is inheritable and the caller's: pass it on in WAYLAND_SOCKET, then close it.
+        """
+        wanted = self.config.app.own_connection
+        if wanted == "no" or (wanted == "auto" and trusts_own_uid(self.config, self.backend_kind)):
+            return None
+        import socket
+
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        if not lib.mc_client_create(self.server, ours.detach(), grants_of(self.config.app.globals)):
+            theirs.close()
+            raise MinicompError("the app's connection could not be made", todo="out of file descriptors?")
+        theirs.set_inheritable(True)
+        return theirs
 
     def spawn(self, argv: list[str]) -> int:
         """Starts a program as a client of this compositor and returns its pid; never blocks on it."""

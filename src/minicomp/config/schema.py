@@ -192,6 +192,10 @@ class AppSettings(Section, frozen=True):
     """The program to run; `minicomp run -- COMMAND` takes its place."""
 
     command: tuple[str, ...] = ()
+    # Its own end of a socket pair (WAYLAND_SOCKET) makes the app's identity certain, but serves one client only: the
+    # next program of a script connects by the socket. auto: yes where trust is by list, no where the uid is enough.
+    own_connection: Literal["auto", "yes", "no"] = "auto"
+    globals: tuple[GlobalGroup | Literal["all"], ...] = ()  # what it may use on its own connection
     kill_grace_ms: Milliseconds = 5000  # between SIGTERM and SIGKILL
 
 
