@@ -27,7 +27,7 @@ def duplicate_libraries(maps_text: str) -> list[tuple[str, list[str]]]:
 
 def refuse_duplicate_libraries() -> None:
     """Raises PreconditionError when this process holds two copies of a library that must be there once."""
-    with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:  # noqa: PTH123 - start-up path
+    with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:
         duplicates = duplicate_libraries(maps.read())
     if duplicates:
         name, paths = duplicates[0]

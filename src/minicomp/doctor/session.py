@@ -34,7 +34,7 @@ def runtime_dir(folder: str | None, uid: int) -> Finding:
         todo = "log in through logind, or make a folder with mode 0700 and export XDG_RUNTIME_DIR"
         return Finding(name, False, "not set; headless makes a private one for the run", todo, needed)
     try:
-        status = os.stat(folder)  # noqa: PTH116
+        status = os.stat(folder)
     except OSError as error:
         return Finding(name, False, f"{folder}: {error.strerror}", f"mkdir -m 0700 {folder}", tuple(Purpose))
     mode = stat.S_IMODE(status.st_mode)
