@@ -158,11 +158,10 @@ def test_focus_is_dropped_with_the_window(stage: InProcess) -> None:
         assert not seat.focus_window(window.handle)
 
 
-def test_a_binding_is_eaten_with_its_release(stage: InProcess) -> None:
-    seat = stage.compositor.seat
-    seat.bind("Super+Tab", "next")
-    stage.compositor.config = configure(binding=[{"keys": "Super+Tab", "action": "next"}])
-    with SeatClient(stage) as client:
+def test_a_binding_is_eaten_with_its_release() -> None:
+    config = configure(binding=[{"keys": "Super+Tab", "action": "next"}])
+    with InProcess(config, policy=Placed) as stage, SeatClient(stage) as client:
+        seat = stage.compositor.seat
         client.window(0, 0)
         client.take()
         seat.inject.press("Super+Tab")
@@ -172,7 +171,7 @@ def test_a_binding_is_eaten_with_its_release(stage: InProcess) -> None:
         assert stage.policy.bindings == ["next"]
         seat.clear_bindings()
         seat.inject.press("Super+Tab")
-        assert [e.args[2:] for e in client.take("keyboard.key")] == [(125, 1), (15, 1), (15, 0), (125, 0)]
+        assert [e.args[2:] for e in client.take("keyboard.key")] == [(125, 1), (KEY_TAB, 1), (KEY_TAB, 0), (125, 0)]
 
 
 @pytest.mark.parametrize(
@@ -427,14 +426,35 @@ def test_the_finger_goes_up_when_its_surface_dies(stage: InProcess) -> None:
         client.take()
         window.toplevel.destroy()
         window.xdg_surface.destroy()
-        window.surface.destroy()
-        events = names(client.take("touch"))
-        assert events in (["touch.up", "touch.frame"], ["touch.cancel"])
+        assert names(client.take("touch")) == ["touch.up", "touch.frame"]
         inject.touch_move(20, 20)
         inject.touch_up()
-        assert client.take("touch") == []
         inject.tap(10, 10)
         assert client.take("touch") == []
+
+
+def test_the_finger_goes_up_when_its_subsurface_dies(stage: InProcess) -> None:
+    inject = stage.compositor.seat.inject
+    with SeatClient(stage) as client:
+        window = client.window(0, 0)
+        surface = client.bound["wl_compositor"].create_surface()
+        sub = client.bound["wl_subcompositor"].get_subsurface(surface, window.surface)
+        sub.set_position(20, 20)
+        buffer = client.buffer(50, 50, 0x00FF00)
+        surface.attach(buffer, 0, 0)
+        surface.commit()
+        window.surface.commit()
+        client.roundtrip()
+        inject.touch_down(30, 30)
+        down = client.take("touch.down")
+        assert down[0].args[2] is surface and down[0].args[4:] == (10.0, 10.0)
+        sub.destroy()
+        surface.destroy()
+        assert names(client.take("touch")) == ["touch.up", "touch.frame"]
+        inject.touch_up()
+        assert client.take("touch") == []
+        inject.tap(30, 30)
+        assert client.take("touch.down")[0].args[2] is window.surface
 
 
 def test_a_finger_plays_a_pointer_for_clients_without_touch(stage: InProcess) -> None:

@@ -84,14 +84,14 @@ void mc_inject_finish(struct mc_seat *seat)
 
 /* Between begin and end the seat knows the event's exact time; end also sends the frame that devices would.
  */
-static struct wlr_input_device *begin(struct mc_server *server, enum wlr_input_device_type type)
+struct wlr_input_device *mc_inject_begin(struct mc_server *server, enum wlr_input_device_type type)
 {
     mc_verb_begin(server);
     server->seat->injected_ns = mc_now_ns();
     return find_device(server->seat, type);
 }
 
-static int end(struct mc_server *server, struct wlr_input_device *device)
+int mc_inject_end(struct mc_server *server, struct wlr_input_device *device)
 {
     if (device != NULL && device->type == WLR_INPUT_DEVICE_POINTER) {
         wl_signal_emit(&device->pointer->events.frame, device->pointer);
@@ -116,7 +116,7 @@ static void to_absolute(struct mc_server *server, struct wlr_input_device *devic
 
 int mc_inject_key(struct mc_server *server, uint32_t keycode, bool pressed)
 {
-    struct wlr_input_device *device = begin(server, WLR_INPUT_DEVICE_KEYBOARD);
+    struct wlr_input_device *device = mc_inject_begin(server, WLR_INPUT_DEVICE_KEYBOARD);
     if (device != NULL) {
         struct wlr_event_keyboard_key event = {
             .time_msec = mc_seat_now_ms(server->seat),
@@ -126,24 +126,24 @@ int mc_inject_key(struct mc_server *server, uint32_t keycode, bool pressed)
         };
         wlr_keyboard_notify_key(device->keyboard, &event);
     }
-    return end(server, device);
+    return mc_inject_end(server, device);
 }
 
 int mc_inject_motion(struct mc_server *server, double lx, double ly)
 {
-    struct wlr_input_device *device = begin(server, WLR_INPUT_DEVICE_POINTER);
+    struct wlr_input_device *device = mc_inject_begin(server, WLR_INPUT_DEVICE_POINTER);
     if (device != NULL) {
         struct wlr_event_pointer_motion_absolute event = {.device = device,
                                                           .time_msec = mc_seat_now_ms(server->seat)};
         to_absolute(server, device, lx, ly, &event.x, &event.y);
         wl_signal_emit(&device->pointer->events.motion_absolute, &event);
     }
-    return end(server, device);
+    return mc_inject_end(server, device);
 }
 
 int mc_inject_motion_relative(struct mc_server *server, double dx, double dy)
 {
-    struct wlr_input_device *device = begin(server, WLR_INPUT_DEVICE_POINTER);
+    struct wlr_input_device *device = mc_inject_begin(server, WLR_INPUT_DEVICE_POINTER);
     if (device != NULL) {
         struct wlr_event_pointer_motion event = {
             .device = device,
@@ -155,12 +155,12 @@ int mc_inject_motion_relative(struct mc_server *server, double dx, double dy)
         };
         wl_signal_emit(&device->pointer->events.motion, &event);
     }
-    return end(server, device);
+    return mc_inject_end(server, device);
 }
 
 int mc_inject_button(struct mc_server *server, uint32_t button, bool pressed)
 {
-    struct wlr_input_device *device = begin(server, WLR_INPUT_DEVICE_POINTER);
+    struct wlr_input_device *device = mc_inject_begin(server, WLR_INPUT_DEVICE_POINTER);
     if (device != NULL) {
         struct wlr_event_pointer_button event = {
             .device = device,
@@ -170,7 +170,7 @@ int mc_inject_button(struct mc_server *server, uint32_t button, bool pressed)
         };
         wl_signal_emit(&device->pointer->events.button, &event);
     }
-    return end(server, device);
+    return mc_inject_end(server, device);
 }
 
 int mc_inject_axis(struct mc_server *server, uint32_t orientation, double value, int32_t discrete)
@@ -178,7 +178,7 @@ int mc_inject_axis(struct mc_server *server, uint32_t orientation, double value,
     if (orientation > WLR_AXIS_ORIENTATION_HORIZONTAL) {
         return -EINVAL;
     }
-    struct wlr_input_device *device = begin(server, WLR_INPUT_DEVICE_POINTER);
+    struct wlr_input_device *device = mc_inject_begin(server, WLR_INPUT_DEVICE_POINTER);
     if (device != NULL) {
         struct wlr_event_pointer_axis event = {
             .device = device,
@@ -190,53 +190,53 @@ int mc_inject_axis(struct mc_server *server, uint32_t orientation, double value,
         };
         wl_signal_emit(&device->pointer->events.axis, &event);
     }
-    return end(server, device);
+    return mc_inject_end(server, device);
 }
 
 int mc_inject_touch_down(struct mc_server *server, int32_t touch_id, double lx, double ly)
 {
-    struct wlr_input_device *device = begin(server, WLR_INPUT_DEVICE_TOUCH);
+    struct wlr_input_device *device = mc_inject_begin(server, WLR_INPUT_DEVICE_TOUCH);
     if (device != NULL) {
         struct wlr_event_touch_down event = {
             .device = device, .time_msec = mc_seat_now_ms(server->seat), .touch_id = touch_id};
         to_absolute(server, device, lx, ly, &event.x, &event.y);
         wl_signal_emit(&device->touch->events.down, &event);
     }
-    return end(server, device);
+    return mc_inject_end(server, device);
 }
 
 int mc_inject_touch_motion(struct mc_server *server, int32_t touch_id, double lx, double ly)
 {
-    struct wlr_input_device *device = begin(server, WLR_INPUT_DEVICE_TOUCH);
+    struct wlr_input_device *device = mc_inject_begin(server, WLR_INPUT_DEVICE_TOUCH);
     if (device != NULL) {
         struct wlr_event_touch_motion event = {
             .device = device, .time_msec = mc_seat_now_ms(server->seat), .touch_id = touch_id};
         to_absolute(server, device, lx, ly, &event.x, &event.y);
         wl_signal_emit(&device->touch->events.motion, &event);
     }
-    return end(server, device);
+    return mc_inject_end(server, device);
 }
 
 int mc_inject_touch_up(struct mc_server *server, int32_t touch_id)
 {
-    struct wlr_input_device *device = begin(server, WLR_INPUT_DEVICE_TOUCH);
+    struct wlr_input_device *device = mc_inject_begin(server, WLR_INPUT_DEVICE_TOUCH);
     if (device != NULL) {
         struct wlr_event_touch_up event = {
             .device = device, .time_msec = mc_seat_now_ms(server->seat), .touch_id = touch_id};
         wl_signal_emit(&device->touch->events.up, &event);
     }
-    return end(server, device);
+    return mc_inject_end(server, device);
 }
 
 int mc_inject_touch_cancel(struct mc_server *server, int32_t touch_id)
 {
-    struct wlr_input_device *device = begin(server, WLR_INPUT_DEVICE_TOUCH);
+    struct wlr_input_device *device = mc_inject_begin(server, WLR_INPUT_DEVICE_TOUCH);
     if (device != NULL) {
         struct wlr_event_touch_cancel event = {
             .device = device, .time_msec = mc_seat_now_ms(server->seat), .touch_id = touch_id};
         wl_signal_emit(&device->touch->events.cancel, &event);
     }
-    return end(server, device);
+    return mc_inject_end(server, device);
 }
 
 /* The modifiers that get a key of the first layout to a level, as enum wlr_keyboard_modifier bits. */

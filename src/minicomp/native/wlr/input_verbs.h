@@ -119,6 +119,18 @@ int mc_inject_touch_down(struct mc_server *server, int32_t touch_id, double lx, 
 int mc_inject_touch_motion(struct mc_server *server, int32_t touch_id, double lx, double ly);
 int mc_inject_touch_up(struct mc_server *server, int32_t touch_id);
 int mc_inject_touch_cancel(struct mc_server *server, int32_t touch_id);
+/* Touch-pad gestures; dx, dy, scale and rotation (degrees) count for updates, as in pointer-gestures-v1. */
+enum mc_gesture_phase {
+    MC_GESTURE_BEGIN = 0,
+    MC_GESTURE_UPDATE = 1,
+    MC_GESTURE_END = 2,
+    MC_GESTURE_CANCEL = 3,
+};
+int mc_inject_swipe(struct mc_server *server, int32_t phase, uint32_t fingers, double dx, double dy);
+int mc_inject_pinch(struct mc_server *server, int32_t phase, uint32_t fingers, double dx, double dy,
+                    double scale, double rotation);
+/* Has no updates. */
+int mc_inject_hold(struct mc_server *server, int32_t phase, uint32_t fingers);
 /* The key that makes a character with the injection keyboard's keymap: keycode (evdev) and the modifiers to
  * hold (enum wlr_keyboard_modifier bits). -ENOENT: no key of the first layout makes it. */
 int mc_inject_find_key(struct mc_server *server, uint32_t keysym, uint32_t *keycode_ret,

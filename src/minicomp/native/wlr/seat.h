@@ -1,6 +1,6 @@
 /* The seat's inside, shared by its files only: input.c (life), devices.c, keyboard.c, bindings.c, focus.c,
  * pointer.c, buttons.c, gestures.c, cursor.c, constraints.c, touch.c, grabs.c, selection.c, virtual.c, ime.c,
- * ime_popup.c, inject.c.
+ * ime_popup.c, inject.c, inject_gestures.c.
  *
  * Everything is touched with the compositor lock held. Capabilities of the wl_seat only ever grow: taking one
  * away makes clients' wl_pointer objects inert, and wlroots 0.15 follows a NULL pointer when such an object
@@ -322,6 +322,10 @@ void mc_ime_focus(struct mc_seat *seat, struct wlr_surface *surface);
 struct wlr_input_method_keyboard_grab_v2 *mc_ime_grab(struct mc_seat *seat, struct wlr_keyboard *keyboard);
 
 /* inject.c */
+/* Takes the lock; the device to emit events of, or NULL. Until the end the seat knows their exact time. */
+struct wlr_input_device *mc_inject_begin(struct mc_server *server, enum wlr_input_device_type type);
+/* Sends the frame that devices would, gives the lock back; 0, or -ENODEV when there was no device. */
+int mc_inject_end(struct mc_server *server, struct wlr_input_device *device);
 void mc_inject_finish(struct mc_seat *seat);
 
 #endif

@@ -1,8 +1,8 @@
 /* Touch: each finger belongs to the surface where it went down until it is lifted, with coordinates relative
  * to it.
  *
- * When that surface dies or is hidden, the client is told that the finger went up (or was cancelled), and the
- * finger is ignored until it is lifted. The first finger on a client without wl_touch plays a pointer. */
+ * When that surface dies or is hidden, the client is told that the finger went up, and the finger is ignored
+ * until it is lifted. The first finger on a client without wl_touch plays a pointer. */
 #include <linux/input-event-codes.h>
 #include <wlr/types/wlr_data_device.h>
 #include <wlr/types/wlr_output_layout.h>
@@ -259,8 +259,10 @@ struct mc_touch_point *mc_touch_on(struct mc_seat *seat, uint64_t handle)
 void mc_touch_forget(struct mc_seat *seat, uint64_t handle)
 {
     struct mc_touch_point *point;
-    while ((point = mc_touch_on(seat, handle)) != NULL) {
-        mc_touch_take(point);
+    while ((point = mc_touch_on(seat, handle)) !=
+           NULL) { /* not cancelled: that would be about other windows too */
+        lift(point, mc_seat_now_ms(seat));
+        wlr_seat_touch_notify_frame(seat->wlr_seat);
     }
 }
 
