@@ -42,7 +42,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # A compiled module is seen by its own __init__ only.
     "minicomp.native": (),
     "minicomp.native.pure": ("minicomp.native.pure._pure",),
+    "minicomp.native.pure.build": ("minicomp.native.sources",),
     "minicomp.native.wlr": ("minicomp.native.wlr._wlr",),
+    "minicomp.native.wlr.build": ("minicomp.native.sources",),
     "minicomp.compositor": COMPOSITOR,
     # `run --stats` reads its own run file when the compositor is gone; before that, test_run_imports_no_lab holds.
     "minicomp.compositor.run": (*COMPOSITOR, "minicomp.lab.pipeline", "minicomp.lab.report"),
