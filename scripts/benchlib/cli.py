@@ -1,0 +1,157 @@
+"""`scripts/bench`: finds or builds the contenders, has them measured by an unprivileged process, prints the table.
+
+Exit codes: 0 measured (targets missed or not), 1 nothing could be measured, 2 usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import compileall
+import json
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from . import contenders
+from .contenders import Contender
+from .errors import BenchError, Unavailable
+from .plan import PLANS
+from .report import render
+from .tinywl import build_tinywl
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+UNPRIVILEGED_USER = "nobody"
+
+_DESCRIPTION = """\
+minicomp side by side with sway, cage and tinywl: CPU per delivered frame, time from exec to a client's first round
+trip, memory, CPU against the number of clients, and what the trace costs. All headless with the pixman renderer, the
+same client, interleaved in random order. docs/performance.md says how to read it.
+"""
+_EPILOG = """\
+examples:
+  scripts/bench --quick                     about a minute: a first look
+  scripts/bench --json before.json          about six minutes: numbers to keep
+  scripts/bench --show before.json          the table of an earlier run
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    options = _parser().parse_args(argv)
+    try:
+        if options.show is not None:
+            result = json.loads(options.show.read_text())
+        else:
+            result = _measured(options)
+            if options.json is not None:
+                options.json.write_text(json.dumps(result, indent=1))
+    except (BenchError, OSError, ValueError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    print(render(result))
+    if options.json is not None and options.show is None:
+        print(f"\nevery single measurement: {options.json}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    # Latency on real KMS in the VM will be a second kind of run beside this headless one: --vm.
+    parser.add_argument("--quick", action="store_true", help="about a minute, with few rounds and no intervals")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write every single measurement to FILE")
+    parser.add_argument("--show", type=Path, metavar="FILE", help="measure nothing, print the table of a --json FILE")
+    parser.add_argument("--seed", type=int, default=1, help="of the order of the contenders (default 1)")
+    return parser
+
+
+def _measured(options: argparse.Namespace) -> dict[str, Any]:
+    found, left_out = _find_contenders()
+    pulse = CHECKOUT / "build/clients/pulse"
+    if not pulse.exists():
+        raise BenchError(f"{pulse.relative_to(CHECKOUT)} is missing: run scripts/setup --tests")
+    # An unprivileged process may not write compiled Python into the checkout; nor is compiling what is measured.
+    compileall.compile_dir(CHECKOUT / "src/minicomp", quiet=2)
+    request = {
+        "plan": "quick" if options.quick else "full",
+        "seed": options.seed,
+        "pulse": str(pulse),
+        "contenders": [asdict(contender) for contender in found],
+    }
+    result = _run_measurer(request)
+    windows = asdict(PLANS[request["plan"]])
+    return {
+        "plan": request["plan"],
+        "windows": windows,
+        "contenders": request["contenders"],
+        "left_out": left_out,
+    } | result
+
+
+def _find_contenders() -> tuple[list[Contender], list[str]]:
+    """Who takes part, minicomp first, and why others do not."""
+    program = CHECKOUT / ".venv/bin/minicomp"
+    if not program.exists():
+        raise BenchError(".venv/bin/minicomp is missing: run scripts/setup --tests")
+    asked = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    found = contenders.minicomp(program, asked.stdout.split()[-1] if asked.stdout else "(version unknown)")
+    left_out = []
+    for name, make in (("sway", contenders.sway), ("cage", contenders.cage)):
+        path = shutil.which(name)
+        if path is None:
+            left_out.append(f"{name}: not installed (Debian: apt-get install {name})")
+        else:
+            found.append(make(path))
+    try:
+        found.append(contenders.tinywl(*build_tinywl()))
+    except Unavailable as reason:
+        left_out.append(f"tinywl: {reason}")
+    for reason_text in left_out:
+        print(f"bench: left out: {reason_text}", file=sys.stderr)
+    return found, left_out
+
+
+def _run_measurer(request: dict[str, Any]) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="minicomp-bench-") as name:
+        order, out = Path(name, "order.json"), Path(name, "out.json")
+        order.write_text(json.dumps(request))
+        command = [sys.executable, "-m", "benchlib.measure", str(order), str(out)]
+        if os.geteuid() == 0:
+            command = [*_as_unprivileged(Path(name)), *command]
+        # The user's own desktop must not reach the contenders; sessions make their own environments from this one.
+        done = subprocess.run(
+            command, cwd=name, env=dict(os.environ, PYTHONPATH=str(CHECKOUT / "scripts"), TMPDIR="/tmp")
+        )
+        if done.returncode != 0:
+            raise BenchError("the measurement failed")
+        result: dict[str, Any] = json.loads(out.read_text())
+        return result
+
+
+def _as_unprivileged(folder: Path) -> list[str]:
+    """A prefix that drops root, for sway and cage refuse it, and everyone shall run alike.
+
+    The capability to read everything stays, so that a checkout or an interpreter in root's home can still be run.
+    """
+    if shutil.which("setpriv") is None:
+        raise BenchError("setpriv is missing (Debian: util-linux); or run the bench as an ordinary user")
+    account = pwd.getpwnam(UNPRIVILEGED_USER)
+    os.chown(folder, account.pw_uid, account.pw_gid)
+    identity = [f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
+    capability = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+    return ["setpriv", *identity, *capability, "--"]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
