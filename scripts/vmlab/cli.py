@@ -134,9 +134,9 @@ def _virtual(options: argparse.Namespace) -> int:
         packages=options.package,
         gles2=options.gles2,
     )
-    store_results(run, options.result)
     sys.stdout.buffer.write(run.output)
     sys.stdout.flush()
+    store_results(run, options.result)
     if not options.quiet:
         say(f"{run.guest_s:.1f} guest seconds in {run.host_s:.1f} s")
     return run.code

@@ -19,7 +19,8 @@ chmod 700 /run/user/0
 for module in /modules/*.ko; do
     insmod "$module" || echo "vmlab: cannot load $module" >/dev/console
 done
-[ -x /usr/bin/seatd ] && seatd -l error </dev/null >/run/seatd.log 2>&1 &
+seatd -l error </dev/null >/run/seatd.log 2>&1 &
+until [ -S /run/seatd.sock ]; do usleep 1000; done
 . /lab.conf
 read -r begin rest </proc/uptime
 cd "$LAB_CWD" || cd /

@@ -24,8 +24,22 @@ DATA = (Path("/usr/share/X11/xkb"), Path("/usr/share/libinput"), Path("/etc/pass
 # Tests, a GUI toolkit, and packages that are not the standard library's own.
 STDLIB_SKIP = {"test", "tests", "idlelib", "tkinter", "turtledemo", "lib2to3", "ensurepip"}
 STDLIB_SKIP |= {"site-packages", "dist-packages"}
-SITE_PACKAGES = re.compile(r"(cffi|_cffi_backend|pycparser|pywayland|wlroots|xkbcommon|__editable__|minicomp)")
 SOURCE_FOLDERS = ("src", "configs")
+# Run by the venv's interpreter: the files and folders in site-packages that belong to minicomp and what it requires.
+RUNTIME_PACKAGES = """
+import importlib.metadata, re
+todo, tops = ["minicomp"], {}
+for name in todo:
+    distribution = importlib.metadata.distribution(name)
+    for file in distribution.files:
+        if file.parts[0] not in ("..", "__pycache__"):
+            tops[str(distribution.locate_file(file.parts[0]))] = None
+    for requirement in distribution.requires or []:
+        needed = re.match(r"[\\w.-]+", requirement)[0]
+        if "extra ==" not in requirement and needed not in todo:
+            todo.append(needed)
+print(*sorted(tops), sep="\\n")
+"""
 GLES2_LIBRARIES = ("libEGL.so.1", "libGLESv2.so.2", "libEGL_mesa.so.0", "libgbm.so.1")
 ELF = b"\x7fELF"
 
@@ -86,10 +100,8 @@ class TimingImage:
                 self.archive.add_link(str(program), str(interpreter))
             elif program.name.startswith("minicomp"):
                 self.archive.add_file(program)
-        for site in venv.glob("lib/python3*/site-packages"):
-            for entry in sorted(site.iterdir()):
-                if SITE_PACKAGES.match(entry.name):
-                    self.add(entry)
+        for entry in _runtime_packages(venv):
+            self.add(entry)
         # Compiled now, so that a second run's image is not another one because the first import wrote them.
         subprocess.run([str(venv / "bin/python"), "-m", "compileall", "-q", str(self._tree / "src")], check=False)
         for folder in SOURCE_FOLDERS:
@@ -166,6 +178,14 @@ class TimingImage:
 def _standard_library(interpreter: Path) -> Path:
     asked = [str(interpreter), "-I", "-c", "import sysconfig; print(sysconfig.get_path('stdlib'))"]
     return Path(subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip())
+
+
+def _runtime_packages(venv: Path) -> list[Path]:
+    """What pip installed for minicomp and its run-time requirements, without extras (tests, reports, lint)."""
+    asked = subprocess.run([str(venv / "bin/python"), "-I", "-c", RUNTIME_PACKAGES], capture_output=True, text=True)
+    if asked.returncode != 0:
+        raise LabError(f"minicomp is not installed in {venv}: run scripts/setup ({asked.stderr.strip()})")
+    return [Path(line) for line in asked.stdout.splitlines()]
 
 
 def needs_python(words: Iterable[str]) -> bool:
