@@ -39,7 +39,9 @@ def parse_arguments() -> argparse.Namespace:
         "exit code: 0 done; 1 wrong usage; 2 no compositor, or it lacks a global that the scene needs;\n"
         "3 protocol error or disconnected; 5 an element was not shown within --timeout-s",
     )
-    parser.add_argument("--scene", choices=SCENES, default="all", help="default: all")
+    parser.add_argument(
+        "--scene", choices=SCENES, default="all", metavar="SCENE", help=f"{', '.join(SCENES)}; default: all"
+    )
     parser.add_argument("--duration-s", type=float, help="end after this many seconds")
     parser.add_argument("--timeout-s", type=float, default=10.0, help="for everything to be shown; default 10")
     return parser.parse_args()
@@ -66,6 +68,9 @@ def run(arguments: argparse.Namespace) -> int:
         shell.start()
         return show(shell, arguments)
     finally:
+        # Python restores default handlers while it exits: a second SIGTERM would then spoil the exit code.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
         shell.close()
 
 

@@ -146,7 +146,8 @@ def subsurfaces(shell: Shell, parent: Element) -> None:
 
 
 def layer(shell: Shell, name: str) -> Element:
-    """layer-top: a bar of 32 px along the top edge with an exclusive zone; layer-overlay: 200x100 in the middle."""
+    """layer-top: a bar of 32 px along the top edge with an exclusive zone; layer-overlay: 200x100 at the
+    middle of the bottom edge."""
     protocol = load_layer_shell()
     top = name == "layer-top"
     width, height = (0, 32) if top else (200, 100)
@@ -157,10 +158,12 @@ def layer(shell: Shell, name: str) -> Element:
     )
     element.proxies.append(role)
     role.set_size(width, height)
+    anchor = protocol.ZwlrLayerSurfaceV1.anchor
     if top:
-        anchor = protocol.ZwlrLayerSurfaceV1.anchor
         role.set_anchor(anchor.top.value | anchor.left.value | anchor.right.value)
         role.set_exclusive_zone(height)
+    else:
+        role.set_anchor(anchor.bottom.value)
 
     def on_configure(surface: Any, serial: int, given_width: int, given_height: int) -> None:
         surface.ack_configure(serial)

@@ -169,9 +169,15 @@ static void run_map_unmap(struct hostile *hostile)
         return;
     }
     for (uint64_t i = 0; i < hostile->count; i++) {
-        /* xdg-shell: unmapped by a NULL buffer, it needs an initial commit and a configure again. */
+        /* xdg-shell: unmapped by a NULL buffer, it needs an initial commit and a configure again. Configures
+         * that were on their way belong to its former life: wlroots calls acking them a protocol error. */
         wl_surface_attach(hostile->window.surface, NULL, 0, 0);
         wl_surface_commit(hostile->window.surface);
+        hostile->window.deaf = true;
+        if (!hostile_roundtrip(hostile)) {
+            return;
+        }
+        hostile->window.deaf = false;
         hostile->configured = false;
         wl_surface_commit(hostile->window.surface);
         if (!hostile_show_window(hostile)) {

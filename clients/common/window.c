@@ -30,6 +30,9 @@ static const struct xdg_toplevel_listener toplevel_listener = {
 static void handle_surface_configure(void *data, struct xdg_surface *xdg_surface, uint32_t serial)
 {
     struct window *window = data;
+    if (window->deaf) {
+        return;
+    }
     /* xdg-shell: a width or height of 0 leaves that one to the client. */
     window->width = window->pending_width > 0 ? window->pending_width : window->wanted_width;
     window->height = window->pending_height > 0 ? window->pending_height : window->wanted_height;

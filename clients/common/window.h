@@ -23,6 +23,8 @@ struct window {
     int width, height;
     int wanted_width, wanted_height; /* used while the compositor leaves the size to us */
     int pending_width, pending_height;
+    bool deaf; /* configures are neither acked nor reported: those that arrive between unmapping and remapping
+                */
     const struct window_events *events; /* borrowed */
     void *data;
 };
