@@ -110,7 +110,7 @@ class Dispatcher:
 
     def guard(self, name: str, function: Callable[[], object]) -> bool:
         """Runs policy code: False, with the traceback in the log and `errors` counted, when it raises."""
-        self.current = f"{type(self.policy).__name__}.{name}"
+        outer, self.current = self.current, f"{type(self.policy).__name__}.{name}"
         try:
             function()
         except Exception:
@@ -118,7 +118,7 @@ class Dispatcher:
             log.exception("%s failed", self.current)
             return False
         finally:
-            self.current = ""
+            self.current = outer
         return True
 
     def resync(self) -> None:
@@ -302,7 +302,7 @@ class Dispatcher:
     # ---- the rest ----
 
     def _on_binding(self, handle: int, a: int, b: int) -> None:
-        action = self.compositor.config.binding[a].action
+        _, action = self.compositor.seat.binding(a)
         self.guard("on_binding", lambda: self.policy.on_binding(action))
 
     def _on_backend_lost(self, handle: int, a: int, b: int) -> None:

@@ -202,4 +202,4 @@ class Windows:
         """What exists natively now, oldest first: for reading everything anew."""
         handles = self._compositor.ffi.new("uint64_t[]", _LIST_MAX)
         count = self._compositor.lib.mc_windows_list(self._compositor.server, handles, _LIST_MAX)
-        return list(reversed(handles[0 : min(count, _LIST_MAX)]))
+        return list(handles[0 : min(count, _LIST_MAX)])[::-1]
