@@ -12,7 +12,7 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from minicomp.compositor.dispatch import Dispatcher
@@ -131,18 +131,23 @@ class InProcess:
         """Runs a client to its end, the compositor's main thread working meanwhile; exit code and output."""
         process = self.launch(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **kwargs)
         assert process.stdout is not None
-        os.set_blocking(process.stdout.fileno(), False)
-        output = ""
+        fd = process.stdout.fileno()
+        os.set_blocking(fd, False)
+        output = bytearray()
+
+        def read() -> None:
+            # Not to the end of the file: a background process that it left behind may hold the pipe.
+            with suppress(BlockingIOError):
+                while data := os.read(fd, 65536):
+                    output.extend(data)
 
         def ended() -> bool:
-            nonlocal output
-            assert process.stdout is not None
-            output += process.stdout.read() or ""
+            read()
             return process.poll() is not None
 
         self.wait_for(ended, f"{command[0]} to end", timeout_s)
-        output += process.stdout.read() or ""
-        return process.returncode, output
+        read()
+        return process.returncode, output.decode(errors="replace")
 
     def image(self, output: str | None = None) -> Any:
         """A Pillow picture of the next composed frame."""
