@@ -20,7 +20,13 @@ from minicomp.shell.policy import Policy
 from minicomp.testing.client import Client, Window
 from minicomp.testing.instance import InProcess
 
-SHIPPED = {"xdg_popup": "xdg_shell", "wl_output": "wayland", "wl_seat": "wayland", "wl_surface": "wayland", "wl_pointer": "wayland"}
+SHIPPED = {
+    "xdg_popup": "xdg_shell",
+    "wl_output": "wayland",
+    "wl_seat": "wayland",
+    "wl_surface": "wayland",
+    "wl_pointer": "wayland",
+}
 _generated: tempfile.TemporaryDirectory[str] | None = None
 
 
