@@ -1,5 +1,6 @@
 """Builds minicomp.native.pure._pure: ring, lock, queue, vblank and redraw arithmetic. No wlroots, no Wayland."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -22,8 +23,9 @@ uint64_t mc_pure_now_ns(void);
 
 ffi = FFI()
 ffi.cdef(CDEF)
-for header in ("vblank.h", "redraw.h", "handles.h"):
-    text = declarations(HERE / header)
+for header in ("vblank.h", "redraw.h", "handles.h", "vclock.h", "window.h", "pacing.h"):
+    # Array lengths are macros, which cffi does not see: it asks the compiler.
+    text = re.sub(r"\[MC_\w+\]", "[...]", declarations(HERE / header))
     if header == "handles.h":
         text = text[: text.index("static inline")]
     ffi.cdef(text)
@@ -38,6 +40,7 @@ ffi.set_source(
 #include "vblank.h"
 #include "redraw.h"
 #include "handles.h"
+#include "pacing.h"
 
 static uint64_t mc_pure_now_ns(void) { return mc_now_ns(); }
 
