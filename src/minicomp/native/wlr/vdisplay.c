@@ -129,23 +129,42 @@ static bool output_test(struct wlr_output *wlr_output)
     return true;
 }
 
-static void change_mode(struct voutput *output)
+/* A mode of the monitor's list with these figures; a custom one joins the list, as on KMS, since clients can see as
+ * current only what is in it. NULL when memory is short. */
+static struct wlr_output_mode *custom_mode(struct voutput *output, int32_t width, int32_t height, int32_t refresh_mhz)
+{
+    struct wlr_output_mode *mode;
+    wl_list_for_each(mode, &output->base.modes, link)
+    {
+        if (mode->width == width && mode->height == height && mode->refresh == refresh_mhz) {
+            return mode;
+        }
+    }
+    mode = calloc(1, sizeof(*mode));
+    if (mode != NULL) {
+        *mode = (struct wlr_output_mode){.width = width, .height = height, .refresh = refresh_mhz};
+        wl_list_insert(output->base.modes.prev, &mode->link);
+    }
+    return mode;
+}
+
+static bool change_mode(struct voutput *output)
 {
     const struct wlr_output_state *state = &output->base.pending;
+    struct wlr_output_mode *mode = state->mode;
+    if (state->mode_type == WLR_OUTPUT_STATE_MODE_CUSTOM) {
+        int32_t refresh_mhz = state->custom_mode.refresh > 0 ? state->custom_mode.refresh : output->mode.refresh;
+        mode = custom_mode(output, state->custom_mode.width, state->custom_mode.height, refresh_mhz);
+        if (mode == NULL) {
+            return false;
+        }
+    }
     cancel_flip(output);
-    int32_t refresh_mhz;
-    if (state->mode_type == WLR_OUTPUT_STATE_MODE_FIXED) {
-        refresh_mhz = state->mode->refresh;
-        wlr_output_update_mode(&output->base, state->mode);
-    } else {
-        refresh_mhz = state->custom_mode.refresh > 0 ? state->custom_mode.refresh : output->mode.refresh;
-        wlr_output_update_custom_mode(&output->base, state->custom_mode.width, state->custom_mode.height,
-                                      refresh_mhz);
+    wlr_output_update_mode(&output->base, mode);
+    if ((uint32_t)mode->refresh != output->vblank.refresh_mhz) {
+        mc_vblank_set_refresh(&output->vblank, mc_server_now_ns(output->owner->server), (uint32_t)mode->refresh);
     }
-    if ((uint32_t)refresh_mhz != output->vblank.refresh_mhz) {
-        mc_vblank_set_refresh(&output->vblank, mc_server_now_ns(output->owner->server),
-                              (uint32_t)refresh_mhz);
-    }
+    return true;
 }
 
 static bool output_commit(struct wlr_output *wlr_output)
@@ -159,8 +178,8 @@ static bool output_commit(struct wlr_output *wlr_output)
     if (flip && (output->flip_pending || take_refusal(output))) {
         return false;
     }
-    if ((committed & WLR_OUTPUT_STATE_MODE) != 0) {
-        change_mode(output);
+    if ((committed & WLR_OUTPUT_STATE_MODE) != 0 && !change_mode(output)) {
+        return false;
     }
     if ((committed & WLR_OUTPUT_STATE_ENABLED) != 0) {
         if (!wlr_output->pending.enabled) {
@@ -187,6 +206,13 @@ static void output_destroy(struct wlr_output *wlr_output)
     struct voutput *output = voutput_from(wlr_output);
     mc_timer_finish(&output->timer);
     wl_list_remove(&output->link);
+    struct wlr_output_mode *mode, *next;
+    wl_list_for_each_safe(mode, next, &wlr_output->modes, link)
+    {
+        if (mode != &output->mode) {
+            free(mode);
+        }
+    }
     free(output);
 }
 
