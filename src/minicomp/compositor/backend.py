@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from minicomp.errors import PreconditionError
@@ -23,6 +22,14 @@ from wlroots import lib as wlr
 Kind = Literal["drm", "headless", "nested"]
 
 
+def has_display_card() -> bool:
+    """Whether the kernel shows a display device."""
+    try:
+        return any(name.startswith("card") for name in os.listdir("/dev/dri"))
+    except FileNotFoundError:
+        return False
+
+
 def choose_kind(configured: str) -> Kind:
     """Resolves `auto`: drm where there is a display card, headless where there is none.
 
@@ -30,7 +37,7 @@ def choose_kind(configured: str) -> Kind:
     missing.
     """
     if configured == "auto":
-        return "drm" if any(Path("/dev/dri").glob("card*")) else "headless"
+        return "drm" if has_display_card() else "headless"
     assert configured in ("drm", "headless", "nested")
     return configured  # type: ignore[return-value]
 
@@ -69,7 +76,7 @@ def create_backend(server: Any, display: Any, kind: Kind) -> Any:
                 todo="set WAYLAND_DISPLAY or DISPLAY, or use --backend headless",
             )
     else:
-        if not any(Path("/dev/dri").glob("card*")):
+        if not has_display_card():
             raise PreconditionError(
                 "there is no display card (/dev/dri/card*)",
                 where="backend.kind",

@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from dataclasses import dataclass
 from select import POLLIN, poll
 
 from minicomp.errors import ExitCode, MinicompError, exit_code_of_child
@@ -31,12 +30,12 @@ def spawn(argv: list[str], environment: dict[str, str]) -> int:
         ) from None
 
 
-@dataclass
 class Child:
     """A program that is being watched. `pidfd` is owned: close() it."""
 
-    pid: int
-    pidfd: int
+    def __init__(self, pid: int, pidfd: int) -> None:
+        self.pid = pid
+        self.pidfd = pidfd
 
     @classmethod
     def start(cls, argv: list[str], environment: dict[str, str]) -> Child:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from minicomp.config import parse_mode
 from minicomp.native.wlr import ffi, lib
@@ -25,8 +24,7 @@ TRANSFORMS = ("normal", "90", "180", "270", "flipped", "flipped-90", "flipped-18
 """In wl_output.transform's order."""
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(NamedTuple):
     """A snapshot of one output. Positions and sizes are layout units; `mode_*` are pixels."""
 
     handle: int

@@ -10,14 +10,13 @@ import logging
 import os
 import signal
 import sys
-import tempfile
 import time
 from contextlib import ExitStack
-from pathlib import Path
 from select import POLLIN, poll
 from typing import TYPE_CHECKING, Any
 
 from minicomp.compositor import readiness
+from minicomp.compositor.backend import has_display_card
 from minicomp.compositor.child import Child
 from minicomp.compositor.policy_thread import PolicyThread, log_native
 from minicomp.compositor.runtime_dir import ensure_runtime_dir
@@ -25,6 +24,7 @@ from minicomp.errors import ExitCode, PreconditionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from minicomp.compositor.server import Compositor
     from minicomp.config import Config, RunOptions
@@ -174,7 +174,7 @@ def run(config: Config, command: list[str], options: RunOptions, observe: Observ
     """
     readiness.keep_private(options.ready_fd)
     with ExitStack() as cleanup:
-        kind_is_headless = config.backend.kind == "headless" or not any(Path("/dev/dri").glob("card*"))
+        kind_is_headless = config.backend.kind == "headless" or not has_display_card()
         ensure_runtime_dir(cleanup, may_create=kind_is_headless)
         from minicomp.compositor.dispatch import Dispatcher
         from minicomp.compositor.server import Compositor
@@ -222,12 +222,16 @@ def run(config: Config, command: list[str], options: RunOptions, observe: Observ
 
 
 def _trace_path(cleanup: ExitStack, config: Config, options: RunOptions) -> Path | None:
+    if not config.trace.path and not options.stats:
+        return None
+    from pathlib import Path  # 3 ms of every start, for those who need it only
+
     if config.trace.path:
         return Path(config.trace.path)
-    if options.stats:
-        folder = cleanup.enter_context(tempfile.TemporaryDirectory(prefix="minicomp-"))
-        return Path(folder, "run.mct")
-    return None
+    import tempfile
+
+    folder = cleanup.enter_context(tempfile.TemporaryDirectory(prefix="minicomp-"))
+    return Path(folder, "run.mct")
 
 
 def _print_stats(path: Path) -> None:

@@ -7,9 +7,7 @@ is none, and removes it at the end.
 from __future__ import annotations
 
 import os
-import shutil
 import stat
-import tempfile
 from contextlib import ExitStack
 
 from minicomp.errors import PreconditionError
@@ -29,6 +27,9 @@ def ensure_runtime_dir(cleanup: ExitStack, *, may_create: bool) -> None:
             "XDG_RUNTIME_DIR is not set",
             todo=f"log in through logind, or: export XDG_RUNTIME_DIR=/run/user/{os.getuid()}",
         )
+    import shutil
+    import tempfile  # 3 ms of every start, for those who need it only
+
     path = tempfile.mkdtemp(prefix="minicomp-")  # mode 0700
     os.environ["XDG_RUNTIME_DIR"] = path
 

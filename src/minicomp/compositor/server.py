@@ -12,7 +12,6 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minicomp.compositor import backend as backends
@@ -202,7 +201,7 @@ class Compositor:
             os.umask(umask)
 
     def _start_xwayland(self) -> None:
-        if not any(os.access(Path(folder, "Xwayland"), os.X_OK) for folder in os.get_exec_path()):
+        if not any(os.access(os.path.join(folder, "Xwayland"), os.X_OK) for folder in os.get_exec_path()):
             raise PreconditionError(
                 "Xwayland is not installed",
                 where="backend.xwayland",
