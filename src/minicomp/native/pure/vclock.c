@@ -6,7 +6,9 @@
 #define DEFAULT_PERIOD_NS 16666667.0
 #define OUTLIER_SHARE 0.2 /* of a period */
 #define REJECTS_BEFORE_RESET 3
-#define PERIOD_TOLERANCE 0.05 /* how far the line may be from the mode's nominal period */
+#define PERIOD_TOLERANCE 0.01 /* how far the line may be from the mode's nominal period */
+#define MIN_SPAN 8.0          /* periods that the stamps must span for a slope of their own */
+#define COUNT_TOLERANCE 0.05
 
 void mc_vclock_reset(struct mc_vclock *clock, uint64_t nominal_ns)
 {
@@ -30,17 +32,18 @@ static void fit(struct mc_vclock *clock)
         return;
     }
     /* Relative to the newest stamp, so that doubles keep nanoseconds. */
-    double n = clock->count, sum_x = 0, sum_y = 0, sum_xx = 0, sum_xy = 0;
+    double n = clock->count, sum_x = 0, sum_y = 0, sum_xx = 0, sum_xy = 0, earliest = 0;
     for (uint32_t i = 0; i < clock->count; i++) {
         double x = (double)(int64_t)(clock->seqs[i] - clock->origin_seq);
         double y = (double)(int64_t)(clock->stamps_ns[i] - clock->origin_ns);
+        earliest = x < earliest ? x : earliest;
         sum_x += x;
         sum_y += y;
         sum_xx += x * x;
         sum_xy += x * y;
     }
     double spread = n * sum_xx - sum_x * sum_x;
-    if (spread <= 0) {
+    if (spread <= 0 || (clock->nominal_ns != 0 && -earliest < MIN_SPAN)) {
         return;
     }
     double slope = (n * sum_xy - sum_x * sum_y) / spread;
@@ -78,7 +81,7 @@ bool mc_vclock_stamp(struct mc_vclock *clock, uint64_t seq, uint64_t t_ns)
      * modeset, a driver without one), time decides. */
     uint64_t told = clock->origin_seq + (uint64_t)(int64_t)whole;
     bool counted = seq != 0 && seq > clock->origin_seq &&
-                   fabs((double)(seq - clock->origin_seq) - whole) <= 1.0 + fabs(whole) * PERIOD_TOLERANCE;
+                   fabs((double)(seq - clock->origin_seq) - whole) <= 1.0 + fabs(whole) * COUNT_TOLERANCE;
     if (counted && seq != told) {
         told = seq;
         fits = true;
