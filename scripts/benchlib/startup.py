@@ -18,7 +18,9 @@ from .contenders import Contender
 from .estimates import median
 from .session import Session
 
-PACKAGES = ("minicomp", "wlroots", "pywayland", "xkbcommon", "cffi", "msgspec", "logging", "argparse", "json")
+PACKAGES = {
+    name: name for name in ("minicomp", "wlroots", "pywayland", "xkbcommon", "msgspec", "logging", "argparse", "json")
+} | {"cffi": "cffi", "_cffi_backend": "cffi"}
 TOP_MODULES = 12
 
 
@@ -53,8 +55,7 @@ def by_package(rows: Iterable[ImportTime]) -> dict[str, float]:
     """Own time in ms added up by package; everything else is the standard library."""
     total: dict[str, float] = {}
     for row in rows:
-        top = row.module.split(".")[0].lstrip("_")
-        package = top if top in PACKAGES else "standard library"
+        package = PACKAGES.get(row.module.split(".")[0], "standard library")
         total[package] = total.get(package, 0) + row.self_us / 1000
     return dict(sorted(total.items(), key=lambda item: -item[1]))
 
