@@ -136,6 +136,31 @@ struct mc_client *mc_client_from(struct mc_server *server, struct wl_client *wl_
     return client;
 }
 
+void mc_client_withhold(struct mc_server *server, struct wl_client *wl_client, bool withhold)
+{
+    uint32_t step = withhold ? 1 : UINT32_MAX; /* -1 */
+    server->withheld += step;
+    struct mc_client *client = mc_client_from(server, wl_client);
+    if (client != NULL) {
+        client->withheld += step;
+    }
+}
+
+void mc_clients_flush(struct mc_server *server)
+{
+    if (server->withheld == 0) {
+        wl_display_flush_clients(server->display);
+        return;
+    }
+    /* What a socket does not take now goes with the next flush of all, some milliseconds later. */
+    struct mc_client *client;
+    wl_list_for_each (client, &server->clients, link) {
+        if (client->withheld == 0) {
+            wl_client_flush(client->client);
+        }
+    }
+}
+
 /* libwayland asks for every global and client at registry time: pointers are compared, names only once. */
 static bool filter_global(const struct wl_client *wl_client, const struct wl_global *global, void *data)
 {

@@ -88,8 +88,7 @@ static void *loop_main(void *data)
         mc_commit_over(server);
         mc_trace_now(&server->trace, MC_POINT_DISPATCH_BEGIN, 0, 0, 0, wait.end_ns - wait.begin_ns, 0);
         wl_event_loop_dispatch(loop, 0);
-        /* Only here: flushing can destroy clients and run their listeners. */
-        wl_display_flush_clients(server->display);
+        mc_clients_flush(server); /* only here: it can destroy clients and run their listeners */
         mc_trace_now(&server->trace, MC_POINT_DISPATCH_END, 0, 0, 0, 0, 0);
         unlock(server);
     }

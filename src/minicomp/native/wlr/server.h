@@ -73,6 +73,7 @@ struct mc_server {
     struct wl_list clients;          /* mc_client.link */
     struct mc_clients *client_rules; /* owned; client.c */
     uint32_t next_client_id;
+    uint32_t withheld;       /* sum over clients, also those that are going away */
     struct wl_list surfaces; /* mc_surface.link */
     uint32_t next_surface_id;
     struct wl_list windows; /* mc_window.link, newest first */
@@ -176,6 +177,7 @@ struct mc_client {
     uint32_t fds_in_window;
     uint64_t fd_window_ns; /* start of the current one-second window */
     bool killed;
+    uint32_t withheld; /* windows that wait for the policy's first answer */
     struct wl_listener destroy;
 };
 
@@ -188,6 +190,11 @@ int mc_clients_init(struct mc_server *server);
 void mc_clients_attach(struct mc_server *server);
 void mc_clients_detach(struct mc_server *server);
 void mc_clients_finish(struct mc_server *server);
+/* Keeps back what is sent to a client, so that it arrives together with the answer that the policy is working
+ * on; calls nest, each with true is followed by one with false. */
+void mc_client_withhold(struct mc_server *server, struct wl_client *wl_client, bool withhold);
+/* Sends what clients were told. Loop thread only: it can destroy clients and run their listeners. */
+void mc_clients_flush(struct mc_server *server);
 
 struct mc_surface {
     struct wl_list link; /* mc_server.surfaces */

@@ -71,6 +71,7 @@ struct mc_window {
     /* xdg.c: while the initial commit waits for the policy, a timer that takes the place of wlroots'
      * scheduled configure (wlr_xdg_surface.configure_idle). */
     struct wl_event_source *held;
+    bool in_grace;        /* while held: events to its client are withheld (mc_client_withhold) */
     bool unmap_commit;    /* the commit being applied is the one that unmapped it */
     bool initial_pending; /* unmapped: the next commit is an initial one */
     struct wl_listener map, unmap, destroy, commit, request_maximize, request_fullscreen, request_minimize,

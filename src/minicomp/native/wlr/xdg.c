@@ -8,6 +8,9 @@
 
 /* A policy that is stuck must not leave a new client without any answer. */
 #define HELD_MAX_MS 1000
+/* Some clients (weston-presentation-shm) take a round trip for the answer to their first commit and draw
+ * after it. For as long as a policy that is not stuck needs, their round trip waits for the answer. */
+#define GRACE_MS 20
 #define TILED_SHIFT 4
 
 static void push(struct mc_window *window, enum mc_event_kind kind, int64_t a, int64_t b)
@@ -17,9 +20,18 @@ static void push(struct mc_window *window, enum mc_event_kind kind, int64_t a, i
 
 /* ---- the initial configure ---- */
 
+static void set_grace(struct mc_window *window, bool in_grace)
+{
+    if (window->in_grace != in_grace) {
+        window->in_grace = in_grace;
+        mc_client_withhold(window->server, window->xdg->client->client, in_grace);
+    }
+}
+
 /* Answers an initial commit, or changes what the client was told. */
 static void send_configure(struct mc_window *window)
 {
+    set_grace(window, false);
     if (window->held != NULL) {
         if (window->xdg->configure_idle == window->held) {
             wl_event_source_remove(window->held);
@@ -33,6 +45,11 @@ static void send_configure(struct mc_window *window)
 static int handle_held_too_long(void *data)
 {
     struct mc_window *window = data;
+    if (window->in_grace) {
+        set_grace(window, false);
+        wl_event_source_timer_update(window->held, HELD_MAX_MS - GRACE_MS);
+        return 0;
+    }
     mc_log(window->server, MC_LOG_WARNING, "a new window was configured without the policy, which is busy");
     send_configure(window);
     return 0;
@@ -49,7 +66,8 @@ static void hold_configure(struct mc_window *window)
         wlr_xdg_surface_schedule_configure(window->xdg); /* short of memory: an empty answer beats none */
         return;
     }
-    wl_event_source_timer_update(held, HELD_MAX_MS);
+    wl_event_source_timer_update(held, GRACE_MS);
+    set_grace(window, true);
     if (window->xdg->configure_idle != NULL) {
         wl_event_source_remove(window->xdg->configure_idle);
     }
@@ -262,6 +280,7 @@ bool mc_xdg_is_unmapped(struct wlr_xdg_surface *xdg)
 
 void mc_xdg_detach(struct mc_window *window)
 {
+    set_grace(window, false);
     if (window->held != NULL && window->xdg->configure_idle == window->held) {
         wl_event_source_remove(window->held);
         window->xdg->configure_idle = NULL;
