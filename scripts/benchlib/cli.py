@@ -72,12 +72,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="about a minute, with few rounds and no intervals")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every single measurement to FILE")
     parser.add_argument("--show", type=Path, metavar="FILE", help="measure nothing, print the table of a --json FILE")
+    parser.add_argument(
+        "--also",
+        action="append",
+        default=[],
+        metavar="SETTING",
+        help="also measure minicomp with --set SETTING, for example render.thread=false (repeatable)",
+    )
     parser.add_argument("--seed", type=int, default=1, help="of the order of the contenders (default 1)")
     return parser
 
 
 def _measured(options: argparse.Namespace) -> dict[str, Any]:
-    found, left_out = _find_contenders()
+    found, left_out = _find_contenders(options.also)
     pulse = CHECKOUT / "build/clients/pulse"
     if not pulse.exists():
         raise BenchError(f"{pulse.relative_to(CHECKOUT)} is missing: run scripts/setup --tests")
@@ -99,13 +106,13 @@ def _measured(options: argparse.Namespace) -> dict[str, Any]:
     } | result
 
 
-def _find_contenders() -> tuple[list[Contender], list[str]]:
+def _find_contenders(also: list[str]) -> tuple[list[Contender], list[str]]:
     """Who takes part, minicomp first, and why others do not."""
     program = CHECKOUT / ".venv/bin/minicomp"
     if not program.exists():
         raise BenchError(".venv/bin/minicomp is missing: run scripts/setup --tests")
     asked = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
-    found = contenders.minicomp(program, asked.stdout.split()[-1] if asked.stdout else "(version unknown)")
+    found = contenders.minicomp(program, asked.stdout.split()[-1] if asked.stdout else "(version unknown)", also)
     left_out = []
     for name, make in (("sway", contenders.sway), ("cage", contenders.cage)):
         path = shutil.which(name)

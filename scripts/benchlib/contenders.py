@@ -8,6 +8,7 @@ that it is told. No Xwayland, no wallpaper, no bar, no window borders.
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +38,7 @@ class Contender:
     what: str  # with version, for the report
     command: tuple[str, ...]
     display: str  # the socket's name
+    start_command: tuple[str, ...] = ()  # for start-up times; empty: the same
     traced: bool = False
     answers_feedback: bool = False  # sends wp_presentation feedback on this backend
     # False: every window is made as large as the output. Such a window is not composed: its buffer is handed to the
@@ -44,19 +46,35 @@ class Contender:
     keeps_window_size: bool = True
 
 
-def minicomp(program: Path, version: str) -> list[Contender]:
-    """minicomp with its trace on (what the targets are about) and without."""
+def minicomp(program: Path, version: str, also: Sequence[str] = ()) -> list[Contender]:
+    """minicomp with its trace on (what the targets are about), without, and with each of the settings `also`."""
+    start = (str(program), "run", "--backend", "headless", "--socket", "wayland-0")
+    # At start-up the display has its own 60 Hz: a list on the command line would import a TOML parser.
     command = (
-        str(program),
-        *("run", "--backend", "headless", "--socket", "wayland-0"),
+        *start,
         *("--set", f'headless.outputs=["{WIDTH}x{HEIGHT}@{REFRESH_HZ}"]'),
         *("--set", "backend.renderer=pixman", "--set", "policy.name=stacking", "--set", "log.level=warning"),
     )
     trace = ("--trace", "{private}/run.mct")
-    what = f"minicomp {version}"
+
+    def variant(name: str, what: str, *more: str, traced: bool) -> Contender:
+        return Contender(
+            name,
+            f"minicomp {version}, {what}",
+            (*command, *more),
+            "wayland-0",
+            start_command=(*start, *more),
+            traced=traced,
+            answers_feedback=True,
+        )
+
     return [
-        Contender("minicomp", f"{what}, trace on", (*command, *trace), "wayland-0", traced=True, answers_feedback=True),
-        Contender("minicomp-notrace", f"{what}, trace off", command, "wayland-0", answers_feedback=True),
+        variant("minicomp", "trace on", *trace, traced=True),
+        variant("minicomp-notrace", "trace off", traced=False),
+        *(
+            variant(f"+{setting}", f"trace on, --set {setting}", *trace, "--set", setting, traced=True)
+            for setting in also
+        ),
     ]
 
 

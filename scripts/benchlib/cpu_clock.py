@@ -59,6 +59,18 @@ def thread_cpu_ns(pid: int) -> dict[str, int]:
     return result
 
 
+def wakeups(pid: int) -> int:
+    """How often the process' living threads have given up their CPU to wait, and so were woken again."""
+    total = 0
+    for status in Path(f"/proc/{pid}/task").glob("*/status"):
+        try:
+            text = status.read_text()
+        except OSError:
+            continue
+        total += int(text.split("\nvoluntary_ctxt_switches:", 1)[1].split(None, 1)[0])
+    return total
+
+
 @dataclass(frozen=True)
 class MachineClock:
     """What all CPUs have done until now."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .contenders import REFRESH_HZ
-from .cpu_clock import Disturbance, MachineClock, process_cpu_ns, thread_cpu_ns, tree_cpu_ns
+from .cpu_clock import Disturbance, MachineClock, process_cpu_ns, thread_cpu_ns, tree_cpu_ns, wakeups
 from .errors import BenchError
 from .session import Session, stop
 
@@ -60,6 +60,7 @@ class Slot:
     cpu_ns: int
     frames: int  # frame callbacks that clients received in the window
     presented: int  # presentation feedback in the window; 0 where it was not asked for
+    wakeups: int  # voluntary context switches
     threads_ns: dict[str, int]
     disturbance: Disturbance
 
@@ -67,6 +68,10 @@ class Slot:
     def us_per_frame(self) -> float:
         """CPU for one output frame in microseconds: with n clients, one frame delivers n callbacks."""
         return self.cpu_ns * self.clients / self.frames / 1000 if self.frames else float("nan")
+
+    @property
+    def wakeups_per_frame(self) -> float:
+        return self.wakeups * self.clients / self.frames if self.frames else float("nan")
 
     @property
     def rate_hz(self) -> float:
@@ -89,9 +94,11 @@ def measure(session: Session, scenario: Scenario, round_: int, warm_up_s: float,
         time.sleep(warm_up_s)
         pids = [os.getpid(), *(client.pid for client in clients)]
         begin, begin_own_ns, begin_threads = MachineClock.now(), _sum_cpu_ns(pids), thread_cpu_ns(session.pid)
+        begin_wakeups = wakeups(session.pid)
         begin_ns, begin_cpu_ns = time.monotonic_ns(), tree_cpu_ns(session.pid)
         time.sleep(window_s)
         end_ns, end_cpu_ns = time.monotonic_ns(), tree_cpu_ns(session.pid)
+        end_wakeups = wakeups(session.pid)
         end_threads, end_own_ns, end = thread_cpu_ns(session.pid), _sum_cpu_ns(pids), MachineClock.now()
         session.check_alive()
     finally:
@@ -115,6 +122,7 @@ def measure(session: Session, scenario: Scenario, round_: int, warm_up_s: float,
         cpu_ns=cpu_ns,
         frames=frames,
         presented=presented,
+        wakeups=end_wakeups - begin_wakeups,
         threads_ns={name: spent_ns - begin_threads.get(name, 0) for name, spent_ns in end_threads.items()},
         disturbance=Disturbance.between(begin, end, cpu_ns + end_own_ns - begin_own_ns),
     )

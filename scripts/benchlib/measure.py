@@ -78,7 +78,7 @@ def _measure(request: dict[str, Any]) -> dict[str, Any]:
             pass
     for round_, name in _rounds(names, plan.start_rounds, seed):
         progress.step(f"start, round {round_ + 1} of {plan.start_rounds}", name)
-        with Session(contenders[name], pulse) as session:
+        with Session(contenders[name], pulse, for_start=True) as session:
             start = {"contender": name, "round": round_, "first_roundtrip_ms": session.first_roundtrip_ms}
             result["starts"].append(start | {"cpu_ms": session.start_cpu_ms})
     for round_, name in _rounds(names, plan.frame_rounds, seed + 1):
@@ -119,7 +119,8 @@ def _run(
                 slot = frames.measure(session, scenario, round_, warm_up_s * longer, window_s)
                 if scenario is scenarios[0] and scenario.clients == 1:
                     result["memory"].append({"contender": contender.name, "round": round_, **asdict(session.memory())})
-                values = {"us_per_frame": slot.us_per_frame, "rate_hz": slot.rate_hz, "delivered": slot.delivered}
+                values = {"us_per_frame": slot.us_per_frame, "wakeups_per_frame": slot.wakeups_per_frame}
+                values |= {"rate_hz": slot.rate_hz, "delivered": slot.delivered}
                 result["slots"].append(asdict(slot) | values | {"disturbed": slot.disturbance.disturbed})
     except BenchError as error:
         result["failures"].append(str(error))

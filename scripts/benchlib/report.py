@@ -67,7 +67,7 @@ def _head(result: Mapping[str, Any]) -> str:
         f"Side by side, headless, pixman, one output of 1280x720 at 62.5 Hz ({result['plan']} run)",
         f"{machine['cpus']} CPUs ({machine['cpu'] or 'model unknown'}), Linux {machine['kernel']}, "
         f"Python {machine['python']}",
-        *(f"  {contender['name']:<17}{contender['what']}" for contender in result["contenders"]),
+        *(f"  {contender['name']:<22}{contender['what']}" for contender in result["contenders"]),
         *(f"  left out: {reason}" for reason in result["left_out"]),
     ]
     return "\n".join(lines)
@@ -78,19 +78,23 @@ def _frames(result: Mapping[str, Any], names: Sequence[str]) -> str:
     for scenario, label in (("small", "small damage"), ("full", "full damage"), ("feedback", "small, with feedback")):
         slots = [slot for slot in usable_slots(result) if slot["scenario"] == scenario]
         values = by_round(slots, "us_per_frame")
-        rates = by_round(slots, "rate_hz")
+        rates, wakeups = by_round(slots, "rate_hz"), by_round(slots, "wakeups_per_frame")
         for name in names:
             if values.get(name):
                 own = list(values[name].values())
                 threads = _threads([slot for slot in slots if slot["contender"] == name])
                 rate = f"{median(list(rates[name].values())):.1f}"
+                wakes = f"{median(list(wakeups[name].values())):.1f}"
                 note = " (*)" if name == "cage" else ""
-                rows.append([label, f"{name}{note}", f"{median(own):.1f}", f"{mad(own):.1f}", rate, threads])
-    title = "CPU per delivered frame, in microseconds (user + system, all threads and children)\n"
+                rows.append([label, f"{name}{note}", f"{median(own):.1f}", f"{mad(own):.1f}", rate, wakes, threads])
+    title = (
+        "CPU per delivered frame, in microseconds (user + system, all threads and children); "
+        "wake-ups of its threads per frame\n"
+    )
     note = "\n(*) cage makes the window as large as the output and hands its buffer on: it composes nothing here"
     return (
         title
-        + table(["", "", "median", "MAD", "frames/s", "by thread"], rows, left=2)
+        + table(["", "", "median", "MAD", "frames/s", "wake-ups", "by thread"], rows, left=2)
         + (note if "cage" in names else "")
     )
 

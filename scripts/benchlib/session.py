@@ -32,9 +32,10 @@ class Memory:
 class Session:
     """A running compositor, as a context manager. `first_roundtrip_ms` is measured at every start."""
 
-    def __init__(self, contender: Contender, pulse: Path) -> None:
+    def __init__(self, contender: Contender, pulse: Path, *, for_start: bool = False) -> None:
         self.contender = contender
         self.pulse = pulse
+        self._template = contender.start_command if for_start and contender.start_command else contender.command
         self.first_roundtrip_ms = 0.0
         self.start_cpu_ms = 0.0  # CPU time until then
         self.exec_ns = 0
@@ -85,7 +86,7 @@ class Session:
         (self.private / "sway.config").write_text(SWAY_CONFIG)
         self._log = self.private / "log"
         self._log_file = self._log.open("wb")
-        command = [word.replace("{private}", str(self.private)) for word in self.contender.command]
+        command = [word.replace("{private}", str(self.private)) for word in self._template]
         # The client tries to connect once a millisecond, so that is this measurement's resolution.
         client = self.start_client("--first-roundtrip", "--wait-s", str(START_LIMIT_S), output=subprocess.PIPE)
         try:

@@ -63,9 +63,9 @@ def by_package(rows: Iterable[ImportTime]) -> dict[str, float]:
 def break_down(contender: Contender, pulse: Path, repeats: int) -> StartBreakdown:
     interpreter = [_bare_interpreter_ms() for _ in range(repeats)]
     starts = [_start_to_socket_ms(contender, pulse) for _ in range(repeats)]
-    program, *arguments = contender.command
-    timed = replace(contender, command=(sys.executable, "-X", "importtime", program, *arguments))
-    with Session(timed, pulse) as session:
+    program, *arguments = contender.start_command
+    timed = replace(contender, start_command=(sys.executable, "-X", "importtime", program, *arguments))
+    with Session(timed, pulse, for_start=True) as session:
         rows = parse_import_time((session.private / "log").read_text(errors="replace").splitlines())
     slowest = sorted(rows, key=lambda row: -row.self_us)[:TOP_MODULES]
     return StartBreakdown(
@@ -85,7 +85,7 @@ def _bare_interpreter_ms() -> float:
 
 def _start_to_socket_ms(contender: Contender, pulse: Path) -> tuple[float, float]:
     """(exec to the socket's file, exec to the first round trip), the former by the file's own time stamp."""
-    with Session(contender, pulse) as session:
+    with Session(contender, pulse, for_start=True) as session:
         # File times are wall-clock time, in steps of the kernel's tick (4 ms or less).
         socket_unix_ns = (session.private / contender.display).stat().st_ctime_ns
         offset_ns = time.time_ns() - time.monotonic_ns()

@@ -44,6 +44,7 @@ def slot(contender: str, scenario: str = "small", round_: int = 0, us: float = 1
         "cpu_ns": int(us * 125 * 1000),
         "frames": 125,
         "presented": 0,
+        "wakeups": 250,
         "threads_ns": {contender: int(us * 125 * 1000)},
         "disturbance": cpu_clock.Disturbance(0.0, 0.0, 0.0),
     }
@@ -115,6 +116,22 @@ def test_cpu_clock_of_another_process_counts_what_it_burns_and_its_children() ->
     assert most_ns >= 150_000_000
     with pytest.raises(ProcessLookupError):
         cpu_clock.process_cpu_ns(parent.pid)
+
+
+def test_wakeups_of_another_process_are_counted() -> None:
+    import subprocess
+
+    with subprocess.Popen(["sh", "-c", "read line; read line"], stdin=subprocess.PIPE, text=True) as reader:
+        assert reader.stdin is not None
+        deadline = time.monotonic() + 30
+        while cpu_clock.wakeups(reader.pid) == 0 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        before = cpu_clock.wakeups(reader.pid)
+        reader.stdin.write("once\n")
+        reader.stdin.flush()
+        while cpu_clock.wakeups(reader.pid) == before and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert before >= 1 and cpu_clock.wakeups(reader.pid) > before
 
 
 def test_own_cpu_is_not_a_disturbance_but_that_of_others_is() -> None:
@@ -202,7 +219,11 @@ def result(**changes: Any) -> dict[str, Any]:
             for one in made:
                 slots.append(
                     asdict(one)
-                    | {"us_per_frame": one.us_per_frame, "rate_hz": one.rate_hz}
+                    | {
+                        "us_per_frame": one.us_per_frame,
+                        "rate_hz": one.rate_hz,
+                        "wakeups_per_frame": one.wakeups_per_frame,
+                    }
                     | {"delivered": one.delivered, "disturbed": one.disturbance.disturbed}
                 )
     starts = [
