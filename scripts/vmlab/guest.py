@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from .agent_link import AgentLink, RequestHandler
+from .apt import say
 from .errors import GuestDied, LabError
 from .initramfs import Archive, function_image
 from .layers import MESA, QEMU, TOOLS, LayerStore, Recipe, find_tool
@@ -35,6 +36,9 @@ TREE = Path(__file__).resolve().parents[2]
 MODULES = "virtio_gpu virtio_input evdev uinput udmabuf xhci_pci usbhid hid_generic"
 BOOT_TIMEOUT_S = 180
 POWEROFF_TIMEOUT_S = 10
+# QEMU with several CPU threads can abort while the firmware maps devices (its issue 1921: "iotlb_to_section").
+BOOT_RACE = "iotlb_to_section"
+BOOT_ATTEMPTS = 4
 # dict(os.environ) would carry the host's session into the guest; this is what a root login has.
 ENVIRONMENT = {
     "HOME": "/root",
@@ -106,7 +110,6 @@ class Guest:
     def start(self) -> None:
         """Boot, and return when the guest takes commands."""
         check(self.machine)
-        begin_s = time.monotonic()
         store = self._store
         tools, qemu_root = store.layer(TOOLS), store.layer(QEMU)
         layers = [tools, store.layer(MESA)]
@@ -130,14 +133,17 @@ class Guest:
             "share": (share.resolve(), True),
         }
         arguments = function_arguments(self.machine, kernel, image, run, shares)
-        self._qemu = Qemu(qemu_root, arguments, run / "qemu.log", run)
-        try:
-            self._qmp = Qmp(run / "qmp.sock", timeout_s=10)
-            agent = connect(run / "agent.sock", timeout_s=10)
-        except GuestDied as error:
-            raise GuestDied(f"{error}; QEMU says: {self._qemu.messages() or 'nothing'}") from None
-        self._agent = AgentLink(agent, self.describe_death, self._on_request)
-        self._await_boot(begin_s)
+        for attempts_left in reversed(range(BOOT_ATTEMPTS)):
+            begin_s = time.monotonic()
+            try:
+                self._boot(qemu_root, arguments, run)
+                break
+            except GuestDied as error:
+                if BOOT_RACE not in str(error) or not attempts_left:
+                    raise
+                say("QEMU lost its boot race (a known bug of its multi-threaded emulation); booting again")
+                self._stop_qemu()
+        self.boot_s = time.monotonic() - begin_s
 
     def close(self) -> None:
         """Power off and end QEMU; remove the run's folder. Safe to call twice, and after a failed start."""
@@ -147,14 +153,10 @@ class Guest:
                 with contextlib.suppress(GuestDied):
                     self._agent.send(do="poweroff")
                     self._qemu.wait(POWEROFF_TIMEOUT_S)
-            self._qemu.stop()
-            self._qemu = None
         for head in self._heads.values():
             head.close()
         self._heads.clear()
-        if self._qmp is not None:
-            self._qmp.close()
-            self._qmp = None
+        self._stop_qemu()
         if self._run_dir is not None:
             shutil.rmtree(self._run_dir, ignore_errors=True)
             self._run_dir = None
@@ -237,14 +239,31 @@ class Guest:
         tail = [line for line in console[:-15] if "Kernel panic" in line or "BUG:" in line] + console[-15:]
         return "\n".join(["the guest ended", *([f"QEMU: {said}"] if said else []), *(f"  console: {t}" for t in tail)])
 
-    def _await_boot(self, begin_s: float) -> None:
-        assert self._qemu is not None
-        while not self.agent.ready.wait(0.1):
-            if self.agent.gone.is_set() or not self._qemu.running:
+    def _boot(self, qemu_root: Path, arguments: Sequence[str], run: Path) -> None:
+        """Start QEMU and wait for the agent's first word."""
+        begin_s = time.monotonic()
+        qemu = self._qemu = Qemu(qemu_root, arguments, run / "qemu.log", run)
+        try:
+            self._qmp = Qmp(run / "qmp.sock", timeout_s=10)
+            connection = connect(run / "agent.sock", timeout_s=10)
+        except (GuestDied, OSError) as error:
+            raise GuestDied(f"{error}; QEMU says: {qemu.messages() or 'nothing'}") from None
+        agent = self._agent = AgentLink(connection, self.describe_death, self._on_request)
+        while not agent.ready.wait(0.1):
+            if agent.gone.is_set() or not qemu.running:
+                qemu.wait(1)  # its last words come with its end
                 raise GuestDied("boot failed: " + self.describe_death())
             if time.monotonic() - begin_s > BOOT_TIMEOUT_S:
                 raise GuestDied(f"no answer within {BOOT_TIMEOUT_S} s of booting: " + self.describe_death())
-        self.boot_s = time.monotonic() - begin_s
+
+    def _stop_qemu(self) -> None:
+        if self._qemu is not None:
+            self._qemu.stop()
+            self._qemu = None
+        if self._qmp is not None:
+            self._qmp.close()
+            self._qmp = None
+        self._agent = None
 
     def _write_image(self, base: Path, layers: Sequence[Path], target: Path) -> None:
         settings = {
