@@ -2,7 +2,9 @@
  *
  * The handlers are process-wide and know no server, so neither is the ring they fill. */
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <wlr/util/log.h>
 
 #include "log_verbs.h"
@@ -12,9 +14,27 @@ static struct mc_logring *process_ring;
 static enum mc_log_level lowest = MC_LOG_INFO;
 static enum wlr_log_importance wlr_lowest = WLR_ERROR;
 
+/* X11 answers late: what wlroots tells a window that its client has destroyed meanwhile comes back as
+ * BadWindow (3), at the end of nearly every X11 window. That is no error of anybody's. */
+static bool is_late_x11_answer(const char *format, va_list args)
+{
+    if (strstr(format, "xcb error: op ") == NULL) {
+        return false;
+    }
+    char text[256];
+    va_list copy;
+    va_copy(copy, args);
+    vsnprintf(text, sizeof(text), format, copy);
+    va_end(copy);
+    return strstr(text, ", code 3, ") != NULL || strstr(text, ", code Window ") != NULL;
+}
+
 static void handle_wlr_log(enum wlr_log_importance importance, const char *format, va_list args)
 {
     /* wlroots filters by importance in its own handler only. */
+    if (importance == WLR_ERROR && is_late_x11_answer(format, args)) {
+        importance = WLR_DEBUG;
+    }
     if (process_ring != NULL && importance != WLR_SILENT && importance <= wlr_lowest) {
         mc_logring_vput(process_ring, MC_LOG_FROM_WLROOTS, (enum mc_log_level)importance, format, args);
     }
