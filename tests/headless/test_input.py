@@ -50,12 +50,20 @@ def test_no_pointer_focus_and_no_picture_before_the_first_motion(stage: InProces
 
 
 def test_the_theme_arrow_is_shown_over_nothing(stage: InProcess) -> None:
+    """Once a thread has read the theme; nobody waits for that."""
     nothing = stage.image()
     stage.compositor.seat.inject.move(400, 300)
+    stage.wait_for(lambda: stage.image().tobytes() != nothing.tobytes(), "the arrow")
     arrow = stage.image()
     changed = [(x, y) for x in range(800) for y in range(600) if arrow.getpixel((x, y)) != nothing.getpixel((x, y))]
     assert 50 < len(changed) < 24 * 24
     assert all(395 <= x <= 430 and 295 <= y <= 330 for x, y in changed)
+
+
+def test_the_compositor_may_end_while_the_theme_is_read() -> None:
+    for size in (24, 25):
+        with InProcess(configure(cursor__size=size), policy=Placed) as stage:
+            stage.compositor.seat.inject.move(10, 10)
 
 
 def test_a_resting_cursor_is_hidden() -> None:

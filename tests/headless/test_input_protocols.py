@@ -213,8 +213,9 @@ def flowers(stage: InProcess) -> list[Any]:
 
 
 def any_colour(stage: InProcess, x: int, y: int) -> bool:
-    """Whether a flower is there: windows are black, flowers bright."""
-    return max(stage.image().getpixel((x, y))) > 100
+    """Whether a flower is there: windows are black, flowers bright, and much larger than pointers."""
+    box = stage.image().crop((x - 25, y - 25, x + 25, y + 25))
+    return sum(max(box.getpixel((i, j))) > 70 for i in range(50) for j in range(50)) > 200
 
 
 @pytest.mark.parametrize("by", ["pointer", "touch"])
@@ -228,7 +229,7 @@ def test_drag_and_drop_between_programs(by: str) -> None:
         (inject.move if by == "pointer" else inject.touch_down)(*FLOWER)
         if by == "pointer":
             inject.button(BTN_LEFT, True)
-        on_the_way = (385, 300)
+        on_the_way = (375, 450)  # between and below the windows
         stage.pump(0.1)
         for point in (*[(x, 200) for x in range(200, 381, 20)], on_the_way):
             (inject.move if by == "pointer" else inject.touch_move)(*point)

@@ -1,35 +1,12 @@
 /* The pointer's picture: the focused client's, or the theme's arrow; none before the pointer was used, while
- * fingers are used instead, or when it has rested long enough. The theme is read when first needed: it costs
- * milliseconds. */
-#include <errno.h>
-#include <stdlib.h>
-#include <string.h>
-#include <wlr/types/wlr_output.h>
-#include <wlr/types/wlr_output_layout.h>
+ * fingers are used instead, or when it has rested long enough. */
 #include <wlr/types/wlr_xcursor_manager.h>
-#include <wlr/xcursor.h>
 
 #include "seat.h"
 
 #define DEFAULT_SIZE 24
-#define DEFAULT_IMAGE "left_ptr"
-#define SCALES_MAX 16
 
-static void load_theme(struct mc_seat *seat)
-{
-    struct mc_cursor *cursor = &seat->cursor;
-    if (cursor->manager == NULL) {
-        cursor->manager = wlr_xcursor_manager_create(cursor->theme, cursor->size);
-    }
-    struct wlr_output_layout_output *place;
-    wl_list_for_each (place, &seat->server->output_layout->outputs, link) {
-        if (cursor->manager != NULL) { /* does nothing for a scale that is loaded */
-            wlr_xcursor_manager_load(cursor->manager, place->output->scale);
-        }
-    }
-}
-
-static void hide(struct mc_seat *seat)
+void mc_cursor_take_off(struct mc_seat *seat)
 {
     if (seat->cursor.picture != MC_PICTURE_NONE) {
         seat->cursor.picture = MC_PICTURE_NONE;
@@ -37,19 +14,20 @@ static void hide(struct mc_seat *seat)
     }
 }
 
-static void apply(struct mc_seat *seat)
+void mc_cursor_apply(struct mc_seat *seat)
 {
     struct mc_cursor *cursor = &seat->cursor;
     if (!cursor->shown || cursor->hide_after_ms == 0 || cursor->client_hides) {
-        hide(seat);
+        mc_cursor_take_off(seat);
     } else if (cursor->surface != NULL) {
         cursor->picture = MC_PICTURE_CLIENT;
         wlr_cursor_set_surface(seat->server->cursor, cursor->surface, cursor->hotspot_x, cursor->hotspot_y);
     } else if (cursor->picture != MC_PICTURE_DEFAULT) {
-        load_theme(seat);
-        if (cursor->manager != NULL) {
+        if (mc_cursor_want_theme(seat)) {
             cursor->picture = MC_PICTURE_DEFAULT;
-            wlr_xcursor_manager_set_cursor_image(cursor->manager, DEFAULT_IMAGE, seat->server->cursor);
+            wlr_xcursor_manager_set_cursor_image(cursor->manager, MC_CURSOR_DEFAULT, seat->server->cursor);
+        } else {
+            mc_cursor_take_off(seat);
         }
     }
 }
@@ -79,7 +57,7 @@ void mc_cursor_set_client(struct mc_seat *seat, struct wlr_surface *surface, int
     cursor->client_hides = surface == NULL;
     cursor->hotspot_x = hotspot_x;
     cursor->hotspot_y = hotspot_y;
-    apply(seat);
+    mc_cursor_apply(seat);
 }
 
 void mc_cursor_default(struct mc_seat *seat)
@@ -87,7 +65,7 @@ void mc_cursor_default(struct mc_seat *seat)
     struct mc_cursor *cursor = &seat->cursor;
     set_surface(cursor, NULL);
     cursor->client_hides = false;
-    apply(seat);
+    mc_cursor_apply(seat);
 }
 
 void mc_cursor_refresh(struct mc_seat *seat)
@@ -95,7 +73,8 @@ void mc_cursor_refresh(struct mc_seat *seat)
     if (seat->cursor.picture == MC_PICTURE_DEFAULT) { /* new outputs have no picture yet */
         seat->cursor.picture = MC_PICTURE_NONE;
     }
-    apply(seat);
+    seat->cursor.load_failed = false;
+    mc_cursor_apply(seat);
 }
 
 static uint64_t hide_at_ns(const struct mc_cursor *cursor)
@@ -114,7 +93,7 @@ void mc_cursor_used(struct mc_seat *seat)
     }
     if (!cursor->shown) {
         cursor->shown = true;
-        apply(seat);
+        mc_cursor_apply(seat);
     }
 }
 
@@ -122,7 +101,7 @@ void mc_cursor_unused(struct mc_seat *seat)
 {
     if (seat->cursor.shown) {
         seat->cursor.shown = false;
-        apply(seat);
+        mc_cursor_apply(seat);
     }
 }
 
@@ -140,99 +119,6 @@ static void rested(void *data, uint64_t deadline_ns)
     }
 }
 
-/* ---- verbs and what Xwayland asks ---- */
-
-static void drop_theme(struct mc_cursor *cursor)
-{
-    if (cursor->manager != NULL) {
-        wlr_xcursor_manager_destroy(cursor->manager);
-        cursor->manager = NULL;
-    }
-}
-
-int mc_seat_set_cursor_theme(struct mc_server *server, const char *name, uint32_t size)
-{
-    char *theme = name != NULL ? strdup(name) : NULL;
-    if (size == 0 || size > 1024 || (name != NULL && theme == NULL)) {
-        free(theme);
-        return size == 0 || size > 1024 ? -EINVAL : -ENOMEM;
-    }
-    mc_verb_begin(server);
-    struct mc_cursor *cursor = &server->seat->cursor;
-    hide(server->seat); /* it may show one of the theme's pictures */
-    drop_theme(cursor);
-    free(cursor->theme);
-    cursor->theme = theme;
-    cursor->size = size;
-    mc_cursor_refresh(server->seat);
-    mc_verb_end(server);
-    return 0;
-}
-
-/* Themes read without the lock are handed to the manager by its public list, as wlr_xcursor_manager_load
- * does. */
-static bool add_theme(struct mc_cursor *cursor, float scale, struct wlr_xcursor_theme *theme)
-{
-    struct wlr_xcursor_manager_theme *entry;
-    wl_list_for_each (entry, &cursor->manager->scaled_themes, link) {
-        if (entry->scale == scale) {
-            return false;
-        }
-    }
-    entry = calloc(1, sizeof(*entry));
-    if (entry == NULL) {
-        return false;
-    }
-    entry->scale = scale;
-    entry->theme = theme;
-    wl_list_insert(&cursor->manager->scaled_themes, &entry->link);
-    return true;
-}
-
-int mc_seat_load_cursor_theme(struct mc_server *server)
-{
-    float scales[SCALES_MAX];
-    size_t count = 0;
-    mc_verb_begin(server);
-    struct mc_cursor *cursor = &server->seat->cursor;
-    char *name = cursor->theme != NULL ? strdup(cursor->theme) : NULL;
-    uint32_t size = cursor->size;
-    struct wlr_output_layout_output *place;
-    wl_list_for_each (place, &server->output_layout->outputs, link) {
-        bool known = count == SCALES_MAX;
-        for (size_t i = 0; i < count && !known; i++) {
-            known = scales[i] == place->output->scale;
-        }
-        if (!known) {
-            scales[count++] = place->output->scale;
-        }
-    }
-    mc_verb_end(server);
-
-    int result = 0;
-    for (size_t i = 0; i < count; i++) {
-        struct wlr_xcursor_theme *theme = wlr_xcursor_theme_load(name, (int)((float)size * scales[i]));
-        if (theme == NULL) {
-            result = -ENOENT;
-            continue;
-        }
-        mc_verb_begin(server);
-        bool same = cursor->size == size &&
-                    (name == NULL ? cursor->theme == NULL
-                                  : cursor->theme != NULL && strcmp(name, cursor->theme) == 0);
-        if (same && cursor->manager == NULL) {
-            cursor->manager = wlr_xcursor_manager_create(cursor->theme, cursor->size);
-        }
-        bool taken = same && cursor->manager != NULL && add_theme(cursor, scales[i], theme);
-        mc_verb_end(server);
-        if (!taken) {
-            wlr_xcursor_theme_destroy(theme);
-        }
-    }
-    free(name);
-    return result;
-}
-
 void mc_seat_hide_cursor(struct mc_server *server, int32_t after_ms)
 {
     mc_verb_begin(server);
@@ -247,17 +133,6 @@ void mc_seat_hide_cursor(struct mc_server *server, int32_t after_ms)
     mc_verb_end(server);
 }
 
-struct wlr_xcursor_image *mc_seat_default_cursor(struct mc_server *server)
-{
-    struct mc_cursor *cursor = &server->seat->cursor;
-    load_theme(server->seat);
-    if (cursor->manager == NULL || !wlr_xcursor_manager_load(cursor->manager, 1)) {
-        return NULL;
-    }
-    struct wlr_xcursor *xcursor = wlr_xcursor_manager_get_xcursor(cursor->manager, DEFAULT_IMAGE, 1);
-    return xcursor != NULL && xcursor->image_count > 0 ? xcursor->images[0] : NULL;
-}
-
 int mc_cursor_init(struct mc_seat *seat)
 {
     seat->cursor.size = DEFAULT_SIZE;
@@ -269,7 +144,5 @@ void mc_cursor_finish(struct mc_seat *seat)
 {
     mc_timer_finish(&seat->cursor.hide_timer);
     mc_unlisten(&seat->cursor.surface_destroy);
-    drop_theme(&seat->cursor);
-    free(seat->cursor.theme);
-    seat->cursor.theme = NULL;
+    mc_cursor_drop_theme(&seat->cursor);
 }

@@ -223,6 +223,7 @@ void mc_seat_finish(struct mc_server *server)
     if (seat == NULL) {
         return;
     }
+    mc_cursor_stop_loader(seat);
     mc_unlisten(&seat->new_input);
     mc_unlisten(&seat->backend_destroy);
     mc_inject_finish(seat);

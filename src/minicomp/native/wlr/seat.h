@@ -1,6 +1,6 @@
 /* The seat's inside, shared by its files only: input.c (life), devices.c, keyboard.c, bindings.c, focus.c,
- * pointer.c, buttons.c, gestures.c, cursor.c, constraints.c, touch.c, grabs.c, selection.c, virtual.c, ime.c,
- * ime_popup.c, inject.c, inject_gestures.c.
+ * pointer.c, buttons.c, gestures.c, cursor.c, cursor_theme.c, constraints.c, touch.c, grabs.c, selection.c,
+ * virtual.c, ime.c, ime_popup.c, inject.c, inject_gestures.c.
  *
  * Everything is touched with the compositor lock held. Capabilities of the wl_seat only ever grow: taking one
  * away makes clients' wl_pointer objects inert, and wlroots 0.15 follows a NULL pointer when such an object
@@ -127,7 +127,9 @@ struct mc_cursor {
     char *theme;
     uint32_t size;
     struct wlr_xcursor_manager *manager; /* owned; NULL until first needed */
-    struct wlr_surface *surface;         /* the client's picture; NULL: ours, unless client_hides */
+    pthread_t loader;                    /* reads the theme; to be joined while loader_started */
+    bool loader_started, loading, load_failed, loader_stopped;
+    struct wlr_surface *surface; /* the client's picture; NULL: ours, unless client_hides */
     bool client_hides;
     int32_t hotspot_x, hotspot_y;
     bool shown;            /* there is a pointer, lately used */
@@ -279,6 +281,18 @@ void mc_cursor_set_client(struct mc_seat *seat, struct wlr_surface *surface, int
                           int32_t hotspot_y);
 /* Outputs came, went or changed scale. */
 void mc_cursor_refresh(struct mc_seat *seat);
+/* Shows what should be shown now; nothing. */
+void mc_cursor_apply(struct mc_seat *seat);
+void mc_cursor_take_off(struct mc_seat *seat);
+
+/* cursor_theme.c */
+#define MC_CURSOR_DEFAULT "left_ptr"
+/* Whether the theme is there. If not, a thread reads it, without the lock, and applies the picture. With the
+ * step clock it is read at once: pictures must not depend on how fast the disk is. */
+bool mc_cursor_want_theme(struct mc_seat *seat);
+/* Waits for that thread, which takes the lock: the caller must not hold it. None is started any more. */
+void mc_cursor_stop_loader(struct mc_seat *seat);
+void mc_cursor_drop_theme(struct mc_cursor *cursor);
 
 /* constraints.c */
 int mc_constraints_create(struct mc_seat *seat);
