@@ -22,8 +22,8 @@ OPERATIONS += ["maximize", "unmaximize", "fullscreen", "unfullscreen", "minimize
 OPERATIONS += ["click", "key", "drag", "unplug", "plug"]
 steps = st.lists(
     st.tuples(st.sampled_from(OPERATIONS), st.integers(0, 5), st.integers(1, 900), st.integers(1, 700)),
-    min_size=1,
-    max_size=25,
+    min_size=10,
+    max_size=40,
 )
 
 
@@ -152,7 +152,7 @@ class Life:
 
 @pytest.mark.parametrize("policy", ["kiosk", "stacking"])
 @settings(
-    max_examples=25,
+    max_examples=20,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -168,7 +168,7 @@ def test_random_operations(policy: str, steps: list[tuple[str, int, int, int]]) 
     with InProcess(configure(policy__name=policy, binding=bindings, headless__outputs=["800x600@240"])) as instance:
         life = Life(instance)
         try:
-            for step in steps:
+            for step in [("open", 0, 300, 200)] * 3 + steps:
                 life.do(*step)
                 life.check()
         finally:
