@@ -215,7 +215,7 @@ class Compositor:
                 todo="is /tmp/.X11-unix owned by root or you, with mode 1777?",
             )
         self.xwayland = xwayland
-        self._undo.callback(wlr.wlr_xwayland_destroy, xwayland)
+        self._undo.callback(lib.mc_xwayland_destroy, self.server, xwayland)
         _check("xwayland", lib.mc_xwayland_attach(self.server, xwayland))
         self.x11_display = ffi.string(xwayland.display_name).decode()
 

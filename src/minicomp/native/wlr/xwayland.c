@@ -12,6 +12,8 @@
 #include "shell.h"
 #include "xwayland_verbs.h"
 
+#define ENDING_MAX_NS MC_NSEC_PER_SEC /* for Xwayland to end when its connection has gone */
+
 struct x11_surface {
     struct wl_list link; /* mc_shell.x11_surfaces */
     struct mc_shell *shell;
@@ -317,6 +319,9 @@ static void handle_new_surface(struct wl_listener *listener, void *data)
 static void handle_ready(struct wl_listener *listener, void *data)
 {
     struct mc_shell *shell = wl_container_of(listener, shell, xwayland_ready);
+    if (shell->xwayland->xwm != NULL) {
+        shell->xwayland->server->wm_fd[0] = -1; /* xcb closes it; wlroots 0.15 would close it once more */
+    }
     struct wlr_xcursor_image *image = mc_seat_default_cursor(shell->server);
     if (image != NULL) {
         wlr_xwayland_set_cursor(shell->xwayland, image->buffer, image->width * 4, image->width, image->height,
@@ -334,6 +339,23 @@ void mc_x11_finish(struct mc_shell *shell)
         x11_destroy(x11);
     }
     shell->xwayland = NULL;
+}
+
+/* wlr_xwayland_destroy leaves its window manager to the event loop, which sees that Xwayland has gone. */
+void mc_xwayland_destroy(struct mc_server *server, struct wlr_xwayland *xwayland)
+{
+    struct wl_event_loop *loop = wl_display_get_event_loop(server->display);
+    uint64_t deadline_ns = mc_now_ns() + ENDING_MAX_NS;
+    mc_verb_begin(server);
+    if (xwayland->xwm != NULL && xwayland->server->client != NULL) {
+        wl_client_destroy(xwayland->server->client);
+    }
+    while (xwayland->xwm != NULL && mc_now_ns() < deadline_ns) {
+        wl_event_loop_dispatch(loop, 50);
+    }
+    mc_x11_finish(server->shell); /* its listeners hang on what goes now */
+    wlr_xwayland_destroy(xwayland);
+    mc_verb_end(server);
 }
 
 int mc_xwayland_attach(struct mc_server *server, struct wlr_xwayland *xwayland)

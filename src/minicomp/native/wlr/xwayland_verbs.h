@@ -11,5 +11,8 @@ struct wlr_xwayland;
 
 /* Borrowed; as protocols_verbs.h. Gives Xwayland the seat and a cursor. 0 or -errno. */
 int mc_xwayland_attach(struct mc_server *server, struct wlr_xwayland *xwayland);
+/* At the end, instead of wlr_xwayland_destroy: the loop thread must have ended, the server be attached still.
+ */
+void mc_xwayland_destroy(struct mc_server *server, struct wlr_xwayland *xwayland);
 
 #endif
