@@ -58,7 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seconds", type=float, default=5.0, metavar="S", help="how long (default: 5)")
     parser.add_argument("--hz", type=float, default=60.0, help="the display's refresh rate (default: 60)")
-    parser.add_argument("--out", default="minicomp-demo", metavar="DIR", help="where to write (default: ./minicomp-demo)")
+    parser.add_argument(
+        "--out", default="minicomp-demo", metavar="DIR", help="where to write (default: ./minicomp-demo)"
+    )
     return parser
 
 
@@ -96,7 +98,10 @@ class _Progress:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeRemainingColumn()
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeRemainingColumn(),
         )
         stack.enter_context(bar)
         task = bar.add_task(f"running a client for {self._seconds:g} s", total=self._seconds)

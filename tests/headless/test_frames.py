@@ -16,7 +16,9 @@ COLOURS = [0xFF0000, 0x00FF00, 0x0000FF, 0xFFFF00]
 
 @pytest.fixture
 def stepped() -> Iterator[InProcess]:
-    config = configure(backend__clock="step", headless__outputs=["640x480@60"], headless__latch_us=1000)
+    config = configure(
+        backend__clock="step", headless__outputs=["640x480@60"], headless__latch_us=1000, pacing__mode="asap"
+    )
     with InProcess(config) as instance:
         yield instance
 

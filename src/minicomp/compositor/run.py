@@ -208,7 +208,7 @@ def run(config: Config, command: list[str], options: RunOptions, observe: Observ
             stuck = not policy.stop()
             if trace is not None:
                 trace.update_names()
-            compositor.lib.mc_loop_stop(compositor.server)
+            compositor.stop_threads()
             if trace is not None and (error := trace.close()):
                 log.error("the trace %s ends early: %s", trace.path, error)
             if supervisor.child is not None:

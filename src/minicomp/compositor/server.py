@@ -133,6 +133,12 @@ class Compositor:
         lib.mc_clients_set_limits(
             server, limits.fds_per_client, limits.surfaces_per_client, limits.unread_bytes_per_client
         )
+        pacing = config.pacing
+        mode = ("asap", "fixed", "adaptive").index(pacing.mode)
+        _check("pacing", lib.mc_server_set_pacing(server, mode, int(pacing.fixed_ms * 1e6), pacing.target_miss_rate))
+        if config.render.thread and not step:
+            undo.callback(lib.mc_render_stop, server)
+            _check("render thread", lib.mc_render_start(server))
         apply_trust(server, config, self.backend_kind)
         create_globals(self)
         self.seat = Seat(server, config)
@@ -256,6 +262,13 @@ class Compositor:
         """Moves the step clock forward; vblanks on the way happen in order."""
         _check("step clock", lib.mc_clock_advance(self.server, self.now_ns() + nanoseconds))
 
+    def advance_to_next_event(self) -> int:
+        """Moves the step clock to whatever is due next (a vblank, a planned start, a callback); its time, 0 if nothing."""
+        next_ns = int(lib.mc_clock_next_ns(self.server))
+        if next_ns:
+            _check("step clock", lib.mc_clock_advance(self.server, next_ns))
+        return next_ns
+
     def advance_to_vblank(self, connector: int = 1, offset_ns: int = 0) -> int:
         """Moves the step clock to the next vblank of a modelled display after now, plus an offset; its time in ns."""
         vblank_ns = int(lib.mc_vdisplay_next_vblank(self.server, connector, self.now_ns() + 1))
@@ -320,6 +333,11 @@ class Compositor:
         pid = spawn(argv, self.client_environment())
         self.children.append(pid)
         return pid
+
+    def stop_threads(self) -> None:
+        """Ends the native threads: nothing is rendered, dispatched or traced from now on. Safe to call twice."""
+        lib.mc_loop_stop(self.server)
+        lib.mc_render_stop(self.server)
 
     def close(self) -> None:
         """Takes everything down in reverse order. Safe to call twice, and after a failed start."""

@@ -105,19 +105,21 @@ class HeadlessSettings(Section, frozen=True):
 
 
 class RenderSettings(Section, frozen=True):
-    """Where frames are composed."""
+    """Where frames are composed. With the step clock the loop thread composes, whatever is set here."""
 
-    thread: bool = False
-
-    def __post_init__(self) -> None:
-        if self.thread:
-            raise ValueError("thread must be false: rendering on a thread of its own is not available yet")
+    thread: bool = True  # on a thread of its own; false: on the loop thread, between requests
 
 
 class PacingSettings(Section, frozen=True):
-    """When composing a frame begins."""
+    """When composing a frame begins. See docs/performance.md."""
 
-    mode: Literal["asap"] = "asap"
+    # asap: at once, as most compositors do. fixed: fixed_ms before the vblank. adaptive: as late as the measured cost, a
+    # learned latch and the stated miss rate allow, and clients are asked for frames accordingly.
+    mode: Literal["asap", "fixed", "adaptive"] = "adaptive"
+    fixed_ms: Annotated[float, Meta(ge=0, le=1000, description="milliseconds before the vblank, 0 to 1000")] = 4.0
+    target_miss_rate: Annotated[
+        float, Meta(gt=0, lt=1, description="the share of frames that may miss their vblank, above 0 and below 1")
+    ] = 0.001
 
 
 class PolicySettings(Section, frozen=True):
@@ -181,7 +183,7 @@ class TrustSettings(Section, frozen=True):
 class LimitSettings(Section, frozen=True):
     """What one client may hold before it is disconnected, so that the others do not notice it."""
 
-    fds_per_client: Annotated[int, Meta(ge=8, le=65536, description="8 to 65536 file descriptors")] = 256
+    fds_per_client: Annotated[int, Meta(ge=8, le=65536, description="8 to 65536 file descriptors a second")] = 4096
     unread_bytes_per_client: Annotated[
         int, Meta(ge=4096, le=1 << 30, description="4096 to 1073741824 bytes that the client has not read")
     ] = 1 << 20

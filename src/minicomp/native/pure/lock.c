@@ -77,6 +77,16 @@ uint64_t mc_lock_release(struct mc_lock *lock)
     return held_ns;
 }
 
+void mc_lock_urgent(struct mc_lock *lock, bool urgent)
+{
+    atomic_fetch_add(&lock->urgent, urgent ? 1 : -1);
+}
+
+bool mc_lock_is_urgent(struct mc_lock *lock)
+{
+    return atomic_load_explicit(&lock->urgent, memory_order_relaxed) > 0;
+}
+
 bool mc_lock_held(struct mc_lock *lock)
 {
     return atomic_load_explicit(&lock->owner, memory_order_relaxed) == (uintptr_t)pthread_self();

@@ -16,6 +16,7 @@ struct mc_lock {
     pthread_mutex_t mutex;
     _Atomic int holder;      /* enum mc_source, or -1 when free; a hint for waiters */
     _Atomic uintptr_t owner; /* pthread_self() of the holder, 0 when free */
+    _Atomic int urgent;      /* how many wait that should be let in */
     uint64_t acquired_ns;
     uint64_t longest_hold_ns[MC_SOURCE_COUNT]; /* guarded by mutex */
     uint64_t longest_wait_ns[MC_SOURCE_COUNT];
@@ -36,6 +37,9 @@ void mc_lock_finish(struct mc_lock *lock);
 struct mc_lock_wait mc_lock_acquire(struct mc_lock *lock);
 /* Gives the lock back; the time it was held, in ns. */
 uint64_t mc_lock_release(struct mc_lock *lock);
+/* Somebody for whom a holder should make way, if it can, is about to wait (true) or has the lock (false). */
+void mc_lock_urgent(struct mc_lock *lock, bool urgent);
+bool mc_lock_is_urgent(struct mc_lock *lock);
 /* Whether the calling thread holds it; for assertions. */
 bool mc_lock_held(struct mc_lock *lock);
 

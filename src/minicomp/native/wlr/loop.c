@@ -3,6 +3,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
+#include <wlr/render/egl.h>
 
 #include "server.h"
 #include "server_verbs.h"
@@ -18,9 +19,17 @@ static void trace_wait(struct mc_server *server, const struct mc_lock_wait *wait
     }
 }
 
-/* Gives the lock back; a long hold is worth a record. */
-static void unlock(struct mc_server *server)
+void mc_server_lock(struct mc_server *server)
 {
+    struct mc_lock_wait wait = mc_lock_acquire(&server->lock);
+    trace_wait(server, &wait);
+}
+
+void mc_server_unlock(struct mc_server *server)
+{
+    if (server->egl != NULL) {
+        wlr_egl_unset_current(server->egl); /* a context is current on one thread at a time */
+    }
     /* Recorded with the lock still held, so that policy threads stay one producer of their ring. */
     uint64_t held_ns = mc_now_ns() - server->lock.acquired_ns;
     if (held_ns > LOCK_HOLD_REPORT_NS) {
@@ -29,16 +38,28 @@ static void unlock(struct mc_server *server)
     mc_lock_release(&server->lock);
 }
 
+/* The gate keeps policy threads out while a dispatch yields: their verbs may destroy the very client whose
+ * request is half-way dispatched. What the render thread does (compose, commit, send callbacks) destroys
+ * nothing that a request can name. */
+void mc_server_yield(struct mc_server *server)
+{
+    if (mc_lock_is_urgent(&server->lock) && mc_thread_source() == MC_SOURCE_LOOP) {
+        mc_server_unlock(server);
+        mc_server_lock(server);
+    }
+}
+
 void mc_verb_begin(struct mc_server *server)
 {
-    struct mc_lock_wait wait = mc_lock_acquire(&server->lock);
-    trace_wait(server, &wait);
+    mc_lock_acquire(&server->gate);
+    mc_server_lock(server);
     mc_commit_over(server);
 }
 
 void mc_verb_end(struct mc_server *server)
 {
-    unlock(server);
+    mc_server_unlock(server);
+    mc_lock_release(&server->gate);
     mc_loop_kick(server);
 }
 
@@ -83,14 +104,16 @@ static void *loop_main(void *data)
                 terminated = true;
             }
         }
-        struct mc_lock_wait wait = mc_lock_acquire(&server->lock);
-        trace_wait(server, &wait);
+        uint64_t begin_ns = mc_now_ns();
+        mc_lock_acquire(&server->gate);
+        mc_server_lock(server);
         mc_commit_over(server);
-        mc_trace_now(&server->trace, MC_POINT_DISPATCH_BEGIN, 0, 0, 0, wait.end_ns - wait.begin_ns, 0);
+        mc_trace_now(&server->trace, MC_POINT_DISPATCH_BEGIN, 0, 0, 0, mc_now_ns() - begin_ns, 0);
         wl_event_loop_dispatch(loop, 0);
         mc_clients_flush(server); /* only here: it can destroy clients and run their listeners */
         mc_trace_now(&server->trace, MC_POINT_DISPATCH_END, 0, 0, 0, 0, 0);
-        unlock(server);
+        mc_server_unlock(server);
+        mc_lock_release(&server->gate);
     }
     mc_push(server, MC_EVENT_LOOP_ENDED, 0, atomic_load(&server->stop) ? 0 : 1, 0);
     signal_fd(server->ended_fd);
@@ -119,6 +142,9 @@ int mc_loop_start(struct mc_server *server, int terminate_fd)
     }
     if (error != 0) {
         return error;
+    }
+    if (server->egl != NULL) {
+        wlr_egl_unset_current(server->egl); /* set-up left it current on this thread */
     }
     mc_loop_kick(server); /* idle sources from set-up are waiting */
     error = pthread_create(&server->loop_thread, NULL, loop_main, server);

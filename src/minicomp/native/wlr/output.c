@@ -67,6 +67,9 @@ static void handle_output_commit(struct wl_listener *listener, void *data)
 {
     struct mc_output *output = wl_container_of(listener, output, commit);
     struct wlr_output_event_commit *event = data;
+    if ((event->committed & WLR_OUTPUT_STATE_MODE) != 0) {
+        mc_frame_mode_changed(output);
+    }
     if ((event->committed & STATE_PLACE) != 0) {
         mc_scene_refresh_outputs(output->server);
         mc_push(output->server, MC_EVENT_OUTPUT_CHANGED, output->handle, 0, 0);
@@ -320,6 +323,46 @@ size_t mc_outputs_list(struct mc_server *server, uint64_t *handles_ret, size_t m
     }
     mc_verb_end(server);
     return count;
+}
+
+int mc_output_pacing(struct mc_server *server, uint64_t handle, struct mc_pacing_info *info_ret)
+{
+    mc_verb_begin(server);
+    struct mc_output *output = find(server, handle);
+    if (output != NULL) {
+        const struct mc_pacing *pacing = &output->pacing;
+        *info_ret = (struct mc_pacing_info){
+            .budget_ns = mc_pacing_budget_ns(pacing),
+            .cost_ns = mc_window_upper_ns(&pacing->cost, 0),
+            .latch_low_ns = pacing->latch_low_ns,
+            .latch_high_ns = pacing->latch_high_ns,
+            .safety_ns = pacing->safety_ns,
+            .period_ns = mc_vclock_period_ns(&pacing->clock),
+            .frames = pacing->frames,
+            .misses = pacing->misses,
+            .probe_misses = pacing->probe_misses,
+        };
+    }
+    mc_verb_end(server);
+    return output != NULL ? 0 : -ENOENT;
+}
+
+int mc_server_set_pacing(struct mc_server *server, int mode, uint64_t fixed_ns, double target_miss_rate)
+{
+    if (mode < MC_PACING_ASAP || mode > MC_PACING_ADAPTIVE ||
+        !(target_miss_rate > 0 && target_miss_rate < 1)) {
+        return -EINVAL;
+    }
+    mc_verb_begin(server);
+    server->pacing = (struct mc_pacing_settings){(enum mc_pacing_mode)mode, fixed_ns, target_miss_rate};
+    struct mc_output *output;
+    wl_list_for_each (output, &server->outputs, link) {
+        output->pacing.mode = server->pacing.mode;
+        output->pacing.fixed_ns = fixed_ns;
+        output->pacing.target_miss_rate = target_miss_rate;
+    }
+    mc_verb_end(server);
+    return 0;
 }
 
 int mc_output_capture(struct mc_server *server, uint64_t handle)

@@ -6,6 +6,7 @@
 #include <unistd.h>
 #include <wlr/backend.h>
 #include <wlr/render/allocator.h>
+#include <wlr/render/gles2.h>
 #include <wlr/render/pixman.h>
 #include <wlr/interfaces/wlr_output.h>
 #include <wlr/types/wlr_presentation_time.h>
@@ -15,6 +16,7 @@
 #include "windows.h"
 
 #define DEFAULT_BACKGROUND 0.05f
+#define DEFAULT_MISS_RATE 0.001
 
 struct mc_server *mc_server_create(bool lock_inherit)
 {
@@ -22,7 +24,8 @@ struct mc_server *mc_server_create(bool lock_inherit)
     if (server == NULL) {
         return NULL;
     }
-    server->epoll_fd = server->terminate_fd = -1;
+    server->epoll_fd = server->terminate_fd = server->render_timer_fd = -1;
+    server->pacing.target_miss_rate = DEFAULT_MISS_RATE;
     server->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     server->ended_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     wl_list_init(&server->outputs);
@@ -35,7 +38,12 @@ struct mc_server *mc_server_create(bool lock_inherit)
     server->background[0] = server->background[1] = server->background[2] = DEFAULT_BACKGROUND;
     server->background[3] = 1.0f;
     server->queue.fd = -1;
+    if (!mc_lock_init(&server->gate, lock_inherit)) {
+        free(server);
+        return NULL;
+    }
     if (!mc_lock_init(&server->lock, lock_inherit)) {
+        mc_lock_finish(&server->gate);
         free(server);
         return NULL;
     }
@@ -84,6 +92,9 @@ static void handle_backend_destroy(struct wl_listener *listener, void *data)
 
 int mc_server_attach(struct mc_server *server)
 {
+    if (wlr_renderer_is_gles2(server->renderer)) {
+        server->egl = wlr_gles2_renderer_get_egl(server->renderer);
+    }
     for (int i = 0; i < MC_STACK_COUNT; i++) {
         server->stack[i] = wlr_scene_tree_create(&server->scene->node);
         if (server->stack[i] == NULL) {
@@ -134,7 +145,9 @@ void mc_server_destroy(struct mc_server *server)
     mc_handles_finish(&server->handles);
     mc_queue_finish(&server->queue);
     mc_lock_finish(&server->lock);
-    int fds[] = {server->epoll_fd, server->wake_fd, server->ended_fd, server->terminate_fd};
+    mc_lock_finish(&server->gate);
+    int fds[] = {server->epoll_fd, server->wake_fd, server->ended_fd, server->terminate_fd,
+                 server->render_timer_fd};
     for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
         if (fds[i] >= 0) {
             close(fds[i]);

@@ -18,6 +18,7 @@
 #include "../pure/handles.h"
 #include "../pure/lock.h"
 #include "../pure/logring.h"
+#include "../pure/pacing.h"
 #include "../pure/queue.h"
 #include "../pure/redraw.h"
 #include "../pure/trace.h"
@@ -40,6 +41,12 @@ enum mc_stack {
     MC_STACK_COUNT = 8,
 };
 
+struct mc_pacing_settings {
+    enum mc_pacing_mode mode;
+    uint64_t fixed_ns;
+    double target_miss_rate;
+};
+
 struct mc_limits {
     uint32_t fds_per_client;      /* file descriptors a client may send within a second */
     uint32_t surfaces_per_client; /* live wl_surfaces */
@@ -60,6 +67,8 @@ struct mc_server {
     struct wlr_cursor *cursor;
     struct wlr_xcursor_manager *xcursor_manager;
 
+    struct mc_lock
+        gate; /* policy threads, and the loop thread while it works, take this before `lock`: see yield */
     struct mc_lock lock;
     struct mc_trace trace;     /* any thread */
     struct mc_queue queue;     /* any thread */
@@ -97,6 +106,15 @@ struct mc_server {
     struct mc_draw_item *draw_items;
     size_t draw_capacity, draw_count;
 
+    struct mc_pacing_settings pacing; /* of outputs that appear from now on */
+
+    /* Render thread; none with render.thread = false. */
+    pthread_t render_thread;
+    bool render_running; /* set before the backend starts, so without a race */
+    _Atomic bool render_stop;
+    int render_timer_fd;
+    uint64_t render_armed_ns; /* what the timerfd is set to; 0: nothing */
+
     /* Loop thread. */
     pthread_t loop_thread;
     bool loop_running;
@@ -109,7 +127,7 @@ struct mc_server {
 
     struct wl_protocol_logger *protocol_logger;
     struct wl_listener new_output, new_surface, client_created, backend_destroy, layout_change;
-    struct mc_logring *logring; /* process-wide; any thread */
+    struct wlr_egl *egl; /* the GLES2 renderer's, or NULL */
 };
 
 /* ---- life (server.c) ---- */
@@ -136,6 +154,12 @@ void mc_loop_kick(struct mc_server *server);
 /* Every verb begins and ends with these; they also trace waits. Unlocking kicks the loop thread. */
 void mc_verb_begin(struct mc_server *server);
 void mc_verb_end(struct mc_server *server);
+
+/* The lock alone, traced; for the native threads. Unlocking lets go of the EGL context. */
+void mc_server_lock(struct mc_server *server);
+void mc_server_unlock(struct mc_server *server);
+/* Between two requests of a dispatch: lets the render thread in when it waits, and nobody else. */
+void mc_server_yield(struct mc_server *server);
 
 /* ---- time (timer.c) ---- */
 
@@ -199,13 +223,16 @@ void mc_clients_flush(struct mc_server *server);
 struct mc_surface {
     struct wl_list link; /* mc_server.surfaces */
     struct mc_server *server;
-    struct wlr_surface *surface; /* surface->data points back here */
-    struct mc_client *client;    /* NULL while the client is going away */
-    uint32_t id;                 /* in the trace; never reused in a run */
-    uint64_t commits;            /* applied so far */
-    uint64_t latched;            /* commit number last composed on its primary output */
-    bool needs_flip;             /* its last commit brought damage or asked for feedback */
-    bool feedback_wanted;        /* wp_presentation.feedback since the last commit */
+    struct wlr_surface *surface;     /* surface->data points back here */
+    struct mc_client *client;        /* NULL while the client is going away */
+    uint32_t id;                     /* in the trace; never reused in a run */
+    uint64_t commits;                /* applied so far */
+    uint64_t latched;                /* commit number last composed on its primary output */
+    bool needs_flip;                 /* its last commit brought damage or asked for feedback */
+    bool feedback_wanted;            /* wp_presentation.feedback since the last commit */
+    uint64_t callback_due_ns;        /* when its frame callbacks are to be sent; 0: not planned */
+    uint64_t callback_sent_ns;       /* when they were; 0: it has answered since */
+    struct mc_window_stats response; /* from callback to commit */
     struct wl_listener commit, destroy;
 };
 
@@ -234,11 +261,16 @@ struct mc_output {
     struct mc_redraw redraw;
     uint32_t frame_id; /* last composed frame; counts from 1 */
     uint64_t last_present_ns;
-    uint64_t flip_vblank_ns; /* predicted vblank of the frame in flight or queued */
     uint64_t frames, failed_commits, callback_only;
-    struct mc_timer timer; /* estimated vblank, and retry after a refused commit */
-    struct wlr_box usable; /* layout coordinates, less layer-shell exclusive zones; set by policy */
-    uint64_t planned_ns;   /* when the queued frame is to be composed */
+    struct mc_pacing pacing;
+    struct mc_plan plan;          /* of the frame that is queued */
+    struct mc_plan flight;        /* of the frame that waits to be shown */
+    uint64_t flight_committed_ns; /* when its commit returned; 0: none, or its fate is known */
+    uint64_t callback_ns;         /* when the next frame callback is due; 0: none is planned */
+    uint64_t deadline_ns;         /* the earlier of callback_ns and the queued frame's start; 0: none */
+    struct mc_timer deadline;     /* for deadline_ns, while the loop thread renders */
+    struct mc_timer estimate;     /* the vblank at which no flip happens */
+    struct wlr_box usable;        /* layout coordinates, less layer-shell exclusive zones; set by policy */
     bool callback_wish;  /* needs_frame was raised by the commit being applied, for a frame callback alone */
     bool capture_wanted; /* the next composed frame is to be copied */
     uint8_t *capture;    /* owned; the copy, until it is taken */
@@ -251,8 +283,21 @@ struct mc_output *mc_output_from(struct mc_server *server, struct wlr_output *wl
 struct mc_output *mc_output_at(struct mc_server *server, double lx, double ly);
 void mc_outputs_attach(struct mc_server *server);
 void mc_outputs_detach(struct mc_server *server);
+/* Paints the output's damage into its next buffer; false when there is none to be had. Then, before
+ * the commit: every surface on the output has become part of the frame. */
+bool mc_compose(struct mc_output *output);
+void mc_compose_latch(struct mc_output *output);
 int mc_frame_init(struct mc_output *output);
 void mc_frame_finish(struct mc_output *output);
+/* Sends the callbacks and composes the frame that are due by now. */
+void mc_frame_run_due(struct mc_output *output);
+/* Another mode: what pacing learned of the display is void. */
+void mc_frame_mode_changed(struct mc_output *output);
+void mc_deadline_changed(struct mc_output *output);
+/* The picture shown at this vblank is settled: plans the frame callbacks of all surfaces on the output. */
+void mc_callbacks_plan(struct mc_output *output, uint64_t shown_vblank_ns);
+void mc_callbacks_send_due(struct mc_output *output);
+void mc_render_deadlines_changed(struct mc_server *server);
 void mc_capture_drop(struct mc_output *output);
 /* Recomputes which outputs every surface is on; wlr_scene misses changes of outputs themselves. */
 void mc_scene_refresh_outputs(struct mc_server *server);

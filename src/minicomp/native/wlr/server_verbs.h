@@ -19,6 +19,12 @@ void mc_scene_destroy(struct mc_server *server);
 int mc_loop_start(struct mc_server *server, int terminate_fd);
 void mc_loop_stop(struct mc_server *server);
 void mc_loop_kick(struct mc_server *server);
+/* A render thread; before the backend starts. Without it the loop thread renders. Not with the step clock. */
+int mc_render_start(struct mc_server *server);
+void mc_render_stop(struct mc_server *server);
+/* When frames begin: mode as enum mc_pacing_mode (0 asap, 1 fixed, 2 adaptive). For outputs that live and
+ * that come. */
+int mc_server_set_pacing(struct mc_server *server, int mode, uint64_t fixed_ns, double target_miss_rate);
 /* Readable once the loop thread has returned, asked to or not. */
 int mc_loop_ended_fd(struct mc_server *server);
 void mc_verb_begin(struct mc_server *server);
@@ -60,6 +66,8 @@ int mc_server_trace_start(struct mc_server *server, int fd, uint32_t ring_record
 void mc_server_trace_stop(struct mc_server *server);
 uint64_t mc_server_now_ns(struct mc_server *server);
 int mc_clock_advance(struct mc_server *server, uint64_t until_ns);
+/* When the step clock's next timer is due (a vblank, a frame's planned start, a frame callback, ...); 0: none. */
+uint64_t mc_clock_next_ns(struct mc_server *server);
 
 struct mc_counters {
     uint64_t frames, failed_commits, callback_only; /* all outputs that live */
@@ -135,6 +143,13 @@ size_t mc_output_management_wishes(struct mc_server *server, uint64_t configurat
 void mc_output_management_answer(struct mc_server *server, uint64_t configuration, bool succeeded);
 /* Tells clients how the outputs are now; after every change. */
 int mc_output_management_publish(struct mc_server *server, struct wlr_output_manager_v1 *manager);
+
+struct mc_pacing_info {
+    uint64_t budget_ns; /* how long before its vblank a frame begins */
+    uint64_t cost_ns, latch_low_ns, latch_high_ns, safety_ns, period_ns;
+    uint64_t frames, misses, probe_misses;
+};
+int mc_output_pacing(struct mc_server *server, uint64_t handle, struct mc_pacing_info *info_ret);
 
 struct mc_output_info {
     uint64_t handle;

@@ -17,6 +17,9 @@
 #define WL_SURFACE_COMMIT_OPCODE 6
 #define WP_PRESENTATION_FEEDBACK_OPCODE 1
 
+/* A client that takes longer was not drawing, it had nothing to draw. */
+#define LONGEST_RESPONSE_NS (100 * MC_NSEC_PER_MSEC)
+
 /* Flags of SURFACE_COMMIT. */
 #define COMMIT_BUFFER 1u
 #define COMMIT_DAMAGE 2u
@@ -42,6 +45,13 @@ static void handle_commit(struct wl_listener *listener, void *data)
     }
     if (surface->feedback_wanted) {
         flags |= COMMIT_FEEDBACK;
+    }
+    if (surface->callback_sent_ns != 0 && (flags & (COMMIT_BUFFER | COMMIT_DAMAGE)) != 0) {
+        uint64_t response_ns = mc_server_now_ns(server) - surface->callback_sent_ns;
+        surface->callback_sent_ns = 0;
+        if (response_ns < LONGEST_RESPONSE_NS) {
+            mc_window_add(&surface->response, response_ns);
+        }
     }
     mc_trace_now(&server->trace, MC_POINT_SURFACE_COMMIT, 0, 0, surface->id, surface->commits, flags);
     server->committing = surface;
@@ -129,6 +139,7 @@ static void handle_message(void *data, enum wl_protocol_logger_type type,
     }
     struct mc_server *server = data;
     mc_commit_over(server);
+    mc_server_yield(server);
     mc_guard_request(message);
     if (message->message == &wl_surface_interface.methods[WL_SURFACE_COMMIT_OPCODE]) {
         struct mc_surface *surface = mc_surface_from(wlr_surface_from_resource(message->resource));

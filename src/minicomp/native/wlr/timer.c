@@ -101,6 +101,15 @@ static struct mc_timer *earliest(struct mc_server *server, uint64_t until_ns)
     return first;
 }
 
+uint64_t mc_clock_next_ns(struct mc_server *server)
+{
+    mc_verb_begin(server);
+    struct mc_timer *timer = earliest(server, UINT64_MAX);
+    uint64_t next_ns = timer != NULL ? timer->deadline_ns : 0;
+    mc_verb_end(server);
+    return next_ns;
+}
+
 int mc_clock_advance(struct mc_server *server, uint64_t until_ns)
 {
     if (!server->step) {

@@ -1,0 +1,272 @@
+/* Composing one frame of an output: what is visible, painted back to front where it changed.
+ *
+ * Called with the lock held by whichever thread renders. Our own walk over wlr_scene's nodes adds to wlroots'
+ * what this project is about: which surface's content became part of which frame, and nothing painted that is
+ * covered. */
+#include <drm_fourcc.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <wlr/render/pixman.h>
+#include <wlr/render/wlr_renderer.h>
+#include <wlr/types/wlr_matrix.h>
+#include <wlr/types/wlr_output.h>
+#include <wlr/types/wlr_output_damage.h>
+#include <wlr/types/wlr_presentation_time.h>
+#include <wlr/types/wlr_surface.h>
+#include <wlr/util/region.h>
+
+#include "server.h"
+
+struct mc_draw_item {
+    struct wlr_scene_node *node;
+    struct wlr_box box; /* output-local, after scale, before transform */
+    bool opaque;        /* paints every pixel of its box */
+    bool cropped;       /* shows a part of its buffer (wp_viewport.set_source) */
+};
+
+static int min_int(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+static bool intersects(const struct wlr_box *a, int x1, int y1, int x2, int y2)
+{
+    return a->x < x2 && a->y < y2 && a->x + a->width > x1 && a->y + a->height > y1;
+}
+
+static bool contains(const struct wlr_box *a, const pixman_box32_t *rect)
+{
+    return a->x <= rect->x1 && a->y <= rect->y1 && a->x + a->width >= rect->x2 &&
+           a->y + a->height >= rect->y2;
+}
+
+static bool surface_is_opaque(struct wlr_surface *surface)
+{
+    pixman_box32_t whole = {0, 0, surface->current.width, surface->current.height};
+    return pixman_region32_contains_rectangle(&surface->opaque_region, &whole) == PIXMAN_REGION_IN;
+}
+
+/* As wlr_scene rounds, so that neighbours at fractional scales share an edge. */
+static int scale_length(int length, int offset, float scale)
+{
+    return (int)(roundf((float)(offset + length) * scale) - roundf((float)offset * scale));
+}
+
+static void add_item(struct mc_output *output, struct wlr_scene_node *node, int ox, int oy, int width,
+                     int height, bool opaque, bool cropped)
+{
+    struct mc_server *server = output->server;
+    float scale = output->wlr_output->scale;
+    struct wlr_box box = {
+        .x = (int)roundf((float)ox * scale),
+        .y = (int)roundf((float)oy * scale),
+        .width = scale_length(width, ox, scale),
+        .height = scale_length(height, oy, scale),
+    };
+    int output_width, output_height;
+    wlr_output_transformed_resolution(output->wlr_output, &output_width, &output_height);
+    if (!intersects(&box, 0, 0, output_width, output_height)) {
+        return;
+    }
+    if (server->draw_count == server->draw_capacity) {
+        size_t capacity = server->draw_capacity == 0 ? 64 : server->draw_capacity * 2;
+        struct mc_draw_item *items = realloc(server->draw_items, capacity * sizeof(*items));
+        if (items == NULL) {
+            return; /* a frame without the topmost surfaces beats none */
+        }
+        server->draw_items = items;
+        server->draw_capacity = capacity;
+    }
+    server->draw_items[server->draw_count++] = (struct mc_draw_item){node, box, opaque, cropped};
+}
+
+static void collect(struct mc_output *output, struct wlr_scene_node *node, int ox, int oy)
+{
+    if (!node->state.enabled) {
+        return;
+    }
+    ox += node->state.x;
+    oy += node->state.y;
+    if (node->type == WLR_SCENE_NODE_SURFACE) {
+        struct wlr_surface *surface = wlr_scene_surface_from_node(node)->surface;
+        if (wlr_surface_has_buffer(surface)) {
+            add_item(output, node, ox, oy, surface->current.width, surface->current.height,
+                     surface_is_opaque(surface), surface->current.viewport.has_src);
+        }
+    } else if (node->type == WLR_SCENE_NODE_RECT) {
+        struct wlr_scene_rect *rect = (struct wlr_scene_rect *)node;
+        add_item(output, node, ox, oy, rect->width, rect->height, rect->color[3] >= 1.0f, false);
+    } /* buffer nodes: we make none */
+    struct wlr_scene_node *child;
+    wl_list_for_each (child, &node->state.children, state.link) {
+        collect(output, child, ox, oy);
+    }
+}
+
+static void draw_item(struct mc_output *output, const struct mc_draw_item *item)
+{
+    struct wlr_output *wlr_output = output->wlr_output;
+    struct wlr_renderer *renderer = wlr_output->renderer;
+    if (item->node->type == WLR_SCENE_NODE_RECT) {
+        struct wlr_scene_rect *rect = (struct wlr_scene_rect *)item->node;
+        wlr_render_rect(renderer, &item->box, rect->color, wlr_output->transform_matrix);
+        return;
+    }
+    struct wlr_surface *surface = wlr_scene_surface_from_node(item->node)->surface;
+    struct wlr_texture *texture = wlr_surface_get_texture(surface);
+    if (texture == NULL) {
+        return;
+    }
+    float matrix[9];
+    enum wl_output_transform transform = wlr_output_transform_invert(surface->current.transform);
+    wlr_matrix_project_box(matrix, &item->box, transform, 0.0f, wlr_output->transform_matrix);
+    struct wlr_fbox source;
+    wlr_surface_get_buffer_source_box(surface, &source);
+    if ((source.x != 0 || source.y != 0) && wlr_renderer_is_pixman(renderer)) {
+        /* wlroots 0.15's pixman renderer reads the source's size and forgets its offset: shift the picture
+         * instead. */
+        wlr_matrix_translate(matrix, (float)(-source.x / source.width), (float)(-source.y / source.height));
+        source.x = source.y = 0;
+    }
+    wlr_render_subtexture_with_matrix(renderer, texture, &source, matrix, 1.0f);
+}
+
+static void scissor(struct wlr_output *wlr_output, const pixman_box32_t *rect)
+{
+    struct wlr_box box = {rect->x1, rect->y1, rect->x2 - rect->x1, rect->y2 - rect->y1};
+    int width, height;
+    wlr_output_transformed_resolution(wlr_output, &width, &height);
+    wlr_box_transform(&box, &box, wlr_output_transform_invert(wlr_output->transform), width, height);
+    wlr_renderer_scissor(wlr_output->renderer, &box);
+}
+
+/* The whole frame as it goes to the display, in buffer orientation, XRGB8888. Allocates: only when asked for.
+ */
+static void capture(struct mc_output *output)
+{
+    uint32_t width = (uint32_t)output->wlr_output->width, height = (uint32_t)output->wlr_output->height;
+    uint8_t *pixels = malloc((size_t)width * height * 4);
+    uint32_t flags = 0;
+    output->capture_wanted = false;
+    if (pixels == NULL || !wlr_renderer_read_pixels(output->wlr_output->renderer, DRM_FORMAT_XRGB8888, &flags,
+                                                    width * 4, width, height, 0, 0, 0, 0, pixels)) {
+        mc_log(output->server, MC_LOG_WARNING, "output %s: its pixels cannot be read",
+               output->wlr_output->name);
+        free(pixels);
+        return;
+    }
+    if ((flags & WLR_RENDERER_READ_PIXELS_Y_INVERT) != 0) {
+        for (uint32_t top = 0, bottom = height - 1; top < bottom; top++, bottom--) {
+            for (uint32_t i = 0; i < width * 4; i++) {
+                uint8_t byte = pixels[top * width * 4 + i];
+                pixels[top * width * 4 + i] = pixels[bottom * width * 4 + i];
+                pixels[bottom * width * 4 + i] = byte;
+            }
+        }
+    }
+    output->capture = pixels;
+    output->capture_width = (int32_t)width;
+    output->capture_height = (int32_t)height;
+}
+
+/* Each damaged rectangle is painted from the topmost item that covers it whole: what lies below is not
+ * visible, and the background is cleared only where nothing covers it. */
+static void paint(struct mc_output *output, pixman_region32_t *damage)
+{
+    struct mc_server *server = output->server;
+    struct wlr_output *wlr_output = output->wlr_output;
+    wlr_renderer_begin(wlr_output->renderer, (uint32_t)wlr_output->width, (uint32_t)wlr_output->height);
+    int count;
+    pixman_box32_t *rects = pixman_region32_rectangles(damage, &count);
+    for (int i = 0; i < count; i++) {
+        size_t first = server->draw_count;
+        while (first > 0) {
+            const struct mc_draw_item *item = &server->draw_items[first - 1];
+            if (item->opaque && contains(&item->box, &rects[i])) {
+                break;
+            }
+            first--;
+        }
+        scissor(wlr_output, &rects[i]);
+        if (first == 0) {
+            wlr_renderer_clear(wlr_output->renderer, server->background);
+        } else {
+            first--;
+        }
+        for (size_t n = first; n < server->draw_count; n++) {
+            const struct mc_draw_item *item = &server->draw_items[n];
+            if (!intersects(&item->box, rects[i].x1, rects[i].y1, rects[i].x2, rects[i].y2)) {
+                continue;
+            }
+            if (item->cropped) {
+                /* A texture is painted whole by the pixman renderer; only the cropped part may show. */
+                pixman_box32_t part = {
+                    .x1 = rects[i].x1 > item->box.x ? rects[i].x1 : item->box.x,
+                    .y1 = rects[i].y1 > item->box.y ? rects[i].y1 : item->box.y,
+                    .x2 = min_int(rects[i].x2, item->box.x + item->box.width),
+                    .y2 = min_int(rects[i].y2, item->box.y + item->box.height),
+                };
+                scissor(wlr_output, &part);
+            }
+            draw_item(output, item);
+            if (item->cropped) {
+                scissor(wlr_output, &rects[i]);
+            }
+        }
+    }
+    wlr_renderer_scissor(wlr_output->renderer, NULL);
+    wlr_output_render_software_cursors(wlr_output, damage);
+    if (output->capture_wanted) {
+        capture(output);
+    }
+    wlr_renderer_end(wlr_output->renderer);
+}
+
+/* Everything on this output becomes part of the frame, whether the damage touched it or not. */
+void mc_compose_latch(struct mc_output *output)
+{
+    struct mc_server *server = output->server;
+    for (size_t i = 0; i < server->draw_count; i++) {
+        if (server->draw_items[i].node->type != WLR_SCENE_NODE_SURFACE) {
+            continue;
+        }
+        struct wlr_scene_surface *scene_surface = wlr_scene_surface_from_node(server->draw_items[i].node);
+        if (scene_surface->primary_output != output->wlr_output) {
+            continue;
+        }
+        wlr_presentation_surface_sampled_on_output(server->presentation, scene_surface->surface,
+                                                   output->wlr_output);
+        struct mc_surface *surface = mc_surface_from(scene_surface->surface);
+        if (surface != NULL && surface->latched != surface->commits) {
+            surface->latched = surface->commits;
+            mc_trace_now(&server->trace, MC_POINT_SURFACE_LATCHED, output->id, output->frame_id, surface->id,
+                         surface->commits, 0);
+        }
+    }
+}
+
+bool mc_compose(struct mc_output *output)
+{
+    struct mc_server *server = output->server;
+    server->draw_count = 0;
+    collect(output, &server->scene->node, -output->scene_output->x, -output->scene_output->y);
+    struct wlr_output *wlr_output = output->wlr_output;
+    struct wlr_output_damage *tracker = output->scene_output->damage;
+    pixman_region32_t damage;
+    pixman_region32_init(&damage);
+    bool needs_frame;
+    bool ok = wlr_output_damage_attach_render(tracker, &needs_frame, &damage);
+    if (ok) {
+        paint(output, &damage);
+        int width, height;
+        wlr_output_transformed_resolution(wlr_output, &width, &height);
+        /* `damage` reaches back to the buffer's age; the display wants to know what changed since the last.
+         */
+        wlr_region_transform(&damage, &tracker->current, wlr_output_transform_invert(wlr_output->transform),
+                             width, height);
+        wlr_output_set_damage(wlr_output, &damage);
+    }
+    pixman_region32_fini(&damage);
+    return ok;
+}

@@ -1,0 +1,84 @@
+/* The render thread: sleeps to the earliest deadline of all outputs, composes what is due, and sleeps again.
+ *
+ * Deadlines are absolute CLOCK_MONOTONIC times on one timerfd, which whoever changes a deadline sets anew
+ * (lock held): the thread needs no other wake-up. It never takes the GIL and never waits for Python. */
+#include <errno.h>
+#include <poll.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "server.h"
+
+void mc_render_deadlines_changed(struct mc_server *server)
+{
+    uint64_t next_ns = 0;
+    struct mc_output *output;
+    wl_list_for_each (output, &server->outputs, link) {
+        if (output->deadline_ns != 0 && (next_ns == 0 || output->deadline_ns < next_ns)) {
+            next_ns = output->deadline_ns;
+        }
+    }
+    if (next_ns == server->render_armed_ns) {
+        return;
+    }
+    server->render_armed_ns = next_ns;
+    struct itimerspec spec = {.it_value = mc_timespec(next_ns)}; /* 0 disarms */
+    timerfd_settime(server->render_timer_fd, TFD_TIMER_ABSTIME, &spec, NULL);
+}
+
+static void *render_main(void *data)
+{
+    struct mc_server *server = data;
+    pthread_setname_np(pthread_self(), "mc-render");
+    mc_thread_set_source(MC_SOURCE_RENDER);
+    while (!atomic_load(&server->render_stop)) {
+        struct pollfd ready = {.fd = server->render_timer_fd, .events = POLLIN};
+        if (poll(&ready, 1, -1) < 0 && errno != EINTR) {
+            mc_log(server, MC_LOG_ERROR, "render thread: poll failed (errno %d)", errno);
+            break;
+        }
+        uint64_t expirations;
+        ssize_t got = read(server->render_timer_fd, &expirations, sizeof(expirations));
+        if (got < 0) {
+            continue; /* set anew since poll said so */
+        }
+        mc_lock_urgent(&server->lock, true);
+        mc_server_lock(server);
+        mc_lock_urgent(&server->lock, false);
+        server->render_armed_ns = 0;
+        struct mc_output *output, *next;
+        wl_list_for_each_safe (output, next, &server->outputs, link) {
+            mc_frame_run_due(output);
+        }
+        mc_render_deadlines_changed(server);
+        mc_server_unlock(server);
+        /* wlroots queued idle sources, and clients whose sockets were full are the loop thread's to finish.
+         */
+        mc_loop_kick(server);
+    }
+    return NULL;
+}
+
+int mc_render_start(struct mc_server *server)
+{
+    server->render_timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (server->render_timer_fd < 0) {
+        return -errno;
+    }
+    atomic_store(&server->render_stop, false);
+    int error = pthread_create(&server->render_thread, NULL, render_main, server);
+    server->render_running = error == 0;
+    return -error;
+}
+
+void mc_render_stop(struct mc_server *server)
+{
+    if (!server->render_running) {
+        return;
+    }
+    atomic_store(&server->render_stop, true);
+    struct itimerspec now = {.it_value = {.tv_nsec = 1}};
+    timerfd_settime(server->render_timer_fd, TFD_TIMER_ABSTIME, &now, NULL);
+    pthread_join(server->render_thread, NULL);
+    server->render_running = false;
+}
