@@ -102,8 +102,8 @@ class Compositor:
         undo.callback(wlr.wlr_backend_destroy, backend)
         parts.renderer = renderer = backends.create_renderer(backend, self.renderer_name, self.backend_kind)
         undo.callback(wlr.wlr_renderer_destroy, renderer)
-        if not wlr.wlr_renderer_init_wl_display(renderer, self.display):
-            raise MinicompError("the renderer offers no buffer formats", where="backend.renderer")
+        _check("buffer protocols", lib.mc_dmabuf_create(server, self.display, backend, renderer))
+        undo.callback(lib.mc_dmabuf_destroy, server)
         parts.allocator = allocator = _made("allocator", wlr.wlr_allocator_autocreate(backend, renderer))
         undo.callback(lib.mc_allocator_destroy, allocator)
         parts.compositor = _made("wl_compositor", wlr.wlr_compositor_create(self.display, renderer))

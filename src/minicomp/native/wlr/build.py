@@ -13,9 +13,13 @@ from wlroots.ffi_build import SOURCE as WLROOTS_SOURCE
 from wlroots.ffi_build import ffi_builder as wlroots_ffi
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # minicomp is not installed while it is built
-from minicomp.native.sources import COMPILE_ARGS, DEFINES, NATIVE, c_files, declarations
+from minicomp.native.sources import COMPILE_ARGS, DEFINES, NATIVE, c_files, declarations, protocol_sources
 
 HERE = Path(__file__).resolve().parent
+
+# What we implement over libwayland itself; wlroots keeps its own copies private.
+PROTOCOLS = ["unstable/linux-dmabuf/linux-dmabuf-unstable-v1.xml"]
+PROTOCOL_FILES, PROTOCOL_HEADERS = protocol_sources(PROTOCOLS)
 
 CDEF = """
 struct mc_server;
@@ -47,8 +51,9 @@ for header in VERBS:
 ffi.set_source(
     "minicomp.native.wlr._wlr",
     WLROOTS_SOURCE + '#include "server.h"\n' + "".join(f'#include "{header.name}"\n' for header in VERBS),
-    sources=c_files("wlr") + c_files("pure"),
+    sources=c_files("wlr") + c_files("pure") + PROTOCOL_FILES,
     include_dirs=[
+        PROTOCOL_HEADERS,
         str(HERE),
         str(NATIVE / "pure"),
         str(Path(wlroots.__file__).parent / "include"),

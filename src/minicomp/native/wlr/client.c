@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -15,6 +16,7 @@
 
 #define MAX_PRIVILEGED 32
 #define PATH_BYTES 4096
+#define RESERVED_FDS 256 /* of RLIMIT_NOFILE, for connections, outputs, devices and our own */
 
 struct rule {
     struct wl_list link; /* rules */
@@ -34,6 +36,7 @@ struct mc_clients {
     size_t privileged_count;
     struct wl_list rules; /* rule.link */
     uint64_t creating;    /* grants + 1 of the client that mc_client_create is making, or 0 */
+    uint32_t held_fds;    /* of all clients */
 };
 
 static bool read_executable(int32_t pid, char *path_ret, size_t size)
@@ -85,6 +88,10 @@ static void handle_client_destroy(struct wl_listener *listener, void *data)
     mc_surfaces_forget_client(client);
     mc_handles_remove(&client->server->handles, client->handle);
     mc_push(client->server, MC_EVENT_CLIENT_GONE, client->handle, client->pid, client->killed);
+    client->server->client_rules->held_fds -= client->held_fds;
+    if (client->ending != NULL) {
+        wl_event_source_remove(client->ending);
+    }
     mc_unlisten(&client->destroy);
     wl_list_remove(&client->link);
     free(client);
@@ -203,6 +210,51 @@ void mc_client_count_fds(struct mc_client *client, uint32_t count)
     client->fds_in_window += count;
     if (server->limits.fds_per_client != 0 && client->fds_in_window > server->limits.fds_per_client) {
         mc_client_kill_now(client, "too many file descriptors within a second (limits.fds_per_client)");
+    }
+}
+
+static void handle_ending(void *data)
+{
+    struct mc_client *client = data;
+    client->ending = NULL;
+    wl_client_destroy(client->client);
+}
+
+/* Fds that stay open add up over clients, and when there are no more, nobody can connect or send one. Whoever
+ * holds the most goes, and at once: it might not say anything for us to end it by. */
+static void end_greediest(struct mc_server *server)
+{
+    struct mc_client *greediest = NULL, *client;
+    wl_list_for_each (client, &server->clients, link) {
+        if (!client->killed && (greediest == NULL || client->held_fds > greediest->held_fds)) {
+            greediest = client;
+        }
+    }
+    if (greediest != NULL) {
+        mc_client_kill_now(greediest, "we are running out of file descriptors, and it holds the most");
+        greediest->ending =
+            wl_event_loop_add_idle(wl_display_get_event_loop(server->display), handle_ending, greediest);
+    }
+}
+
+void mc_client_hold_fds(struct mc_server *server, uint64_t handle, int32_t change)
+{
+    struct mc_client *client = mc_handles_get(&server->handles, MC_HANDLE_CLIENT, handle);
+    if (client == NULL || change == 0) {
+        return; /* gone; what it held left the count with it */
+    }
+    client->held_fds += (uint32_t)change;
+    server->client_rules->held_fds += (uint32_t)change;
+    if (change < 0) {
+        return;
+    }
+    if (server->limits.fds_per_client != 0 && client->held_fds > server->limits.fds_per_client) {
+        mc_client_kill_now(client, "too many file descriptors in use (limits.fds_per_client)");
+    }
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+        server->client_rules->held_fds + RESERVED_FDS > limit.rlim_cur) {
+        end_greediest(server);
     }
 }
 

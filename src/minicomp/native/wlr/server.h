@@ -48,7 +48,7 @@ struct mc_pacing_settings {
 };
 
 struct mc_limits {
-    uint32_t fds_per_client;      /* file descriptors a client may send within a second */
+    uint32_t fds_per_client;      /* file descriptors a client may send within a second, or have us hold */
     uint32_t surfaces_per_client; /* live wl_surfaces */
     uint32_t unread_bytes;        /* events sent but not read; the socket's buffer */
 };
@@ -91,6 +91,7 @@ struct mc_server {
     struct wlr_idle *idle;  /* borrowed; NULL while not offered; protocols.c */
     struct mc_seat *seat;   /* owned; input.c */
     struct mc_limits limits;
+    struct mc_dmabuf *dmabuf; /* owned; dmabuf.h; NULL while there is no linux-dmabuf */
 
     /* While a wl_surface.commit is being applied: whose. wlr_scene raises needs_frame for every commit with a
      * frame callback; this tells such a wish from a real need. Cleared by whatever happens next. */
@@ -201,7 +202,9 @@ struct mc_client {
     uint32_t fds_in_window;
     uint64_t fd_window_ns; /* start of the current one-second window */
     bool killed;
-    uint32_t withheld; /* windows that wait for the policy's first answer */
+    uint32_t held_fds;              /* open on its behalf */
+    struct wl_event_source *ending; /* idle: it goes at the end of this dispatch */
+    uint32_t withheld;              /* windows that wait for the policy's first answer */
     struct wl_listener destroy;
 };
 
@@ -210,6 +213,9 @@ struct mc_client *mc_client_from(struct mc_server *server, struct wl_client *cli
 /* Tells the client why and disconnects it once its turn is over. */
 void mc_client_kill_now(struct mc_client *client, const char *reason);
 void mc_client_count_fds(struct mc_client *client, uint32_t count);
+/* More (or fewer) fds that we hold open for a client, by its handle. It is disconnected past its limit, or
+ * when all clients together hold too many and it the most. */
+void mc_client_hold_fds(struct mc_server *server, uint64_t handle, int32_t change);
 int mc_clients_init(struct mc_server *server);
 void mc_clients_attach(struct mc_server *server);
 void mc_clients_detach(struct mc_server *server);

@@ -11,6 +11,7 @@
 #include <wlr/types/wlr_output.h>
 #include <wlr/types/wlr_surface.h>
 
+#include "dmabuf.h"
 #include "guard.h"
 #include "server.h"
 
@@ -145,6 +146,7 @@ static void handle_message(void *data, enum wl_protocol_logger_type type,
         struct mc_surface *surface = mc_surface_from(wlr_surface_from_resource(message->resource));
         if (surface != NULL) {
             mc_trace_now(&server->trace, MC_POINT_COMMIT_REQUEST, 0, 0, surface->id, 0, 0);
+            mc_dmabuf_before_commit(server, surface->surface);
         }
         return;
     }
