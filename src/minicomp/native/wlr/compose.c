@@ -16,6 +16,7 @@
 #include <wlr/types/wlr_surface.h>
 #include <wlr/util/region.h>
 
+#include "dmabuf.h"
 #include "server.h"
 
 struct mc_draw_item {
@@ -258,7 +259,9 @@ bool mc_compose(struct mc_output *output)
     bool needs_frame;
     bool ok = wlr_output_damage_attach_render(tracker, &needs_frame, &damage);
     if (ok) {
+        mc_dmabuf_frame_begin(output->server);
         paint(output, &damage);
+        mc_dmabuf_frame_end(output->server);
         int width, height;
         wlr_output_transformed_resolution(wlr_output, &width, &height);
         /* `damage` reaches back to the buffer's age; the display wants to know what changed since the last.
