@@ -202,6 +202,38 @@ def test_bindings_match_as_in_sway(layout: str, bound: str, pressed: str, fires:
         assert stage.policy.bindings == (["hit"] if fires else [])
 
 
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [("Hyper+q", '"Hyper" in "Hyper+q" is no modifier'), ("Super+nokey", '"nokey" in "Super+nokey" is no key')],
+)
+def test_a_wrong_binding_says_what_is_wrong(stage: InProcess, keys: str, says: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        stage.compositor.seat.bind(keys, "close", "[[binding]]")
+    assert str(error.value).startswith(f"[[binding]]: {says}")
+
+
+def test_a_button_may_be_bound(stage: InProcess) -> None:
+    """Super and a press on a window: eaten, and good for beginning an interactive move."""
+    seat = stage.compositor.seat
+    with SeatClient(stage) as client:
+        window = client.window(100, 100)
+        seat.inject.move(150, 120)
+        client.take()
+        seat.bind("Super+BTN_LEFT", "move")
+        seat.inject.key(125, True)
+        stage.dispatcher.policy.on_binding = lambda action: seat.begin_move(window.handle)
+        stage.compositor.config = configure(binding=[{"keys": "Super+BTN_LEFT", "action": "move"}])
+        seat.inject.button(BTN_LEFT, True)
+        stage.settle()
+        seat.inject.move(170, 150)
+        seat.inject.button(BTN_LEFT, False)
+        seat.inject.key(125, False)
+        assert client.take("pointer.button") == []
+        known = stage.dispatcher.windows.get(window.handle)
+        assert known is not None and known.refresh()
+        assert known.geometry[:2] == (120, 130)
+
+
 def test_bindings_work_while_another_layout_is_active() -> None:
     config = configure(
         keyboard__layout="us,ru",
@@ -476,6 +508,37 @@ def test_a_finger_plays_a_pointer_for_clients_without_touch(stage: InProcess) ->
         events = client.take("pointer.enter", "pointer.motion", "pointer.button")
         assert names(events) == ["pointer.enter", "pointer.button", "pointer.motion", "pointer.button"]
         assert [e.args[2:] for e in events if e.name == "pointer.button"] == [(BTN_LEFT, 1), (BTN_LEFT, 0)]
+
+
+@pytest.mark.parametrize("transform", ["normal", "90", "180", "270", "flipped", "flipped-90", "flipped-270"])
+def test_a_touch_screen_belongs_to_its_output_and_turns_with_it(transform: str) -> None:
+    """Mapped to the second output, all of the touch screen is that output; unplugging it maps it to all again."""
+    config = configure(
+        headless__outputs=["400x300@60", "640x480@60"],
+        output=[{"name": "HEADLESS-2", "transform": transform, "position": [1000, 0]}],
+    )
+    with InProcess(config, policy=Placed) as stage, SeatClient(stage) as client:
+        seat = stage.compositor.seat
+        touch = next(device for device in seat.devices if device.type == "touch")
+        output = stage.wait_for(lambda: stage.compositor.outputs.by_name("HEADLESS-2"), "the output")
+        stage.wait_for(lambda: stage.compositor.outputs.by_name("HEADLESS-2").enabled, "the output to be on")
+        client.window(1000, 0, 300, 200)
+        client.take()
+        assert seat.map_to_output(touch.handle, output.handle)
+        seat.inject.touch_down(1010, 20)
+        down = client.take("touch.down")[0]
+        assert down.args[4:] == (10.0, 20.0)
+        seat.inject.touch_move(1200, 150)
+        assert client.take("touch.motion")[0].args[2:] == (200.0, 150.0)
+        seat.inject.touch_up()
+        stage.compositor.unplug(2)
+        stage.settle()
+        client.take()
+        client.window(10, 10)
+        client.take()
+        seat.inject.tap(20, 30)
+        assert client.take("touch.down")[0].args[4:] == (10.0, 20.0)
+        assert not seat.map_to_output(touch.handle, output.handle), "it is gone"
 
 
 # ---- interactive grabs ----

@@ -115,15 +115,30 @@ void mc_seat_add_device(struct mc_server *server, struct wlr_input_device *wlr_d
     mc_push(server, MC_EVENT_DEVICE_NEW, device->handle, wlr_device->type, is_virtual);
 }
 
+struct mc_device *mc_device_of(struct mc_seat *seat, const struct wlr_input_device *wlr_device)
+{
+    struct mc_device *device;
+    wl_list_for_each (device, &seat->devices, link) {
+        if (device->device == wlr_device) {
+            return device;
+        }
+    }
+    return NULL;
+}
+
 void mc_seat_map_device(struct mc_server *server, struct wlr_input_device *wlr_device,
                         struct wlr_output *output)
 {
-    struct mc_device *device;
-    wl_list_for_each (device, &server->seat->devices, link) {
-        if (device->device == wlr_device && moves_cursor(wlr_device)) {
-            map_device(device, output);
-        }
+    struct mc_device *device = mc_device_of(server->seat, wlr_device);
+    if (device != NULL && moves_cursor(wlr_device)) {
+        map_device(device, output);
     }
+}
+
+struct wlr_output *mc_device_mapped_output(struct mc_seat *seat, const struct wlr_input_device *wlr_device)
+{
+    struct mc_device *device = mc_device_of(seat, wlr_device);
+    return device != NULL ? device->mapped_output : NULL;
 }
 
 int mc_device_get_info(struct mc_server *server, uint64_t handle, struct mc_device_info *info_ret)

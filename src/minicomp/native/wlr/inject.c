@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <wlr/interfaces/wlr_pointer.h>
 #include <wlr/interfaces/wlr_touch.h>
+#include <wlr/types/wlr_output.h>
 #include <wlr/types/wlr_output_layout.h>
 #include <xkbcommon/xkbcommon.h>
 
@@ -103,15 +104,37 @@ int mc_inject_end(struct mc_server *server, struct wlr_input_device *device)
     return device != NULL ? 0 : -ENODEV;
 }
 
-/* Absolute devices report 0..1 of what they are mapped to: the layout, or an output. */
+/* Absolute devices report 0..1 of what they are mapped to: the layout, or an output as the panel is mounted,
+ * which wlr_cursor turns by the output's transform. This is the way back. */
 static void to_absolute(struct mc_server *server, struct wlr_input_device *device, double lx, double ly,
                         double *x_ret, double *y_ret)
 {
     double x0, y0, x1, y1;
     wlr_cursor_absolute_to_layout_coords(server->cursor, device, 0, 0, &x0, &y0);
     wlr_cursor_absolute_to_layout_coords(server->cursor, device, 1, 1, &x1, &y1);
-    *x_ret = x1 > x0 ? (lx - x0) / (x1 - x0) : 0;
-    *y_ret = y1 > y0 ? (ly - y0) / (y1 - y0) : 0;
+    double x = x1 > x0 ? (lx - x0) / (x1 - x0) : 0;
+    double y = y1 > y0 ? (ly - y0) / (y1 - y0) : 0;
+    const struct wlr_output *output = mc_device_mapped_output(server->seat, device);
+    enum wl_output_transform transform = output != NULL ? output->transform : WL_OUTPUT_TRANSFORM_NORMAL;
+    bool flipped = transform & WL_OUTPUT_TRANSFORM_FLIPPED;
+    switch (transform & ~WL_OUTPUT_TRANSFORM_FLIPPED) {
+    case WL_OUTPUT_TRANSFORM_90:
+        *x_ret = y;
+        *y_ret = flipped ? x : 1 - x;
+        break;
+    case WL_OUTPUT_TRANSFORM_180:
+        *x_ret = flipped ? x : 1 - x;
+        *y_ret = 1 - y;
+        break;
+    case WL_OUTPUT_TRANSFORM_270:
+        *x_ret = 1 - y;
+        *y_ret = flipped ? 1 - x : x;
+        break;
+    default:
+        *x_ret = flipped ? 1 - x : x;
+        *y_ret = y;
+        break;
+    }
 }
 
 int mc_inject_key(struct mc_server *server, uint32_t keycode, bool pressed)

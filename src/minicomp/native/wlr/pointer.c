@@ -140,22 +140,11 @@ static void handle_motion_absolute(struct wl_listener *listener, void *data)
 
 /* ---- buttons, scrolling, frames ---- */
 
-static struct mc_device *device_of(struct mc_seat *seat, const struct wlr_input_device *wlr_device)
-{
-    struct mc_device *device;
-    wl_list_for_each (device, &seat->devices, link) {
-        if (device->device == wlr_device) {
-            return device;
-        }
-    }
-    return NULL;
-}
-
 static void handle_button(struct wl_listener *listener, void *data)
 {
     struct mc_seat *seat = wl_container_of(listener, seat, button);
     struct wlr_event_pointer_button *event = data;
-    struct mc_device *device = device_of(seat, event->device);
+    struct mc_device *device = mc_device_of(seat, event->device);
     mc_seat_stamp(seat->server, MC_INPUT_BUTTON, event->time_msec);
     mc_cursor_used(seat);
     if (event->state == WLR_BUTTON_PRESSED) {

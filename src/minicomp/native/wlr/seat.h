@@ -220,6 +220,9 @@ uint32_t mc_seat_now_ms(struct mc_seat *seat);
 struct wlr_scene_node *mc_scene_find(struct wlr_scene_node *node, struct wlr_surface *surface);
 
 /* devices.c */
+/* NULL when it is not one of the seat's, or mapped to no output. */
+struct mc_device *mc_device_of(struct mc_seat *seat, const struct wlr_input_device *wlr_device);
+struct wlr_output *mc_device_mapped_output(struct mc_seat *seat, const struct wlr_input_device *wlr_device);
 void mc_device_destroy(struct mc_device *device);
 void mc_seat_add_capability(struct mc_seat *seat, uint32_t capability);
 
