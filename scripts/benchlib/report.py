@@ -151,7 +151,9 @@ def _start(result: Mapping[str, Any], names: Sequence[str]) -> str:
     walls, cpus = by_round(result["starts"], "first_roundtrip_ms"), by_round(result["starts"], "cpu_ms")
     rows = []
     for name in names:
-        wall, cpu = list(walls[name].values()), list(cpus[name].values())
+        wall, cpu = list(walls.get(name, {}).values()), list(cpus.get(name, {}).values())
+        if not wall:
+            continue
         rows.append([name, f"{median(wall):.1f}", f"{mad(wall):.1f}", f"{min(wall):.1f}", f"{median(cpu):.1f}"])
     title = "Start: exec to the end of a client's first round trip, in ms (the client retries every ms)\n"
     return title + table(["", "median", "MAD", "min", "CPU"], rows)

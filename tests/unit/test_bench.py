@@ -301,6 +301,17 @@ def test_report_warns_of_a_disturbed_machine() -> None:
     assert f"in 7 of {len(disturbed['slots'])} windows" in text and "load average before the start was 3.2" in text
 
 
+def test_report_of_a_contender_that_never_started() -> None:
+    """It has neither starts nor windows; the failure is in the text, the others are compared."""
+    failed = result(failures=["left out from the start: tinywl ended by itself with 127"])
+    for key in ("slots", "starts", "memory"):
+        failed[key] = [row for row in failed[key] if row["contender"] != "tinywl"]
+    text = report.render(failed)
+    assert "failed: left out from the start: tinywl" in text
+    assert "not measured" in line_with(text, "small damage / tinywl")
+    assert line_with(text, "small damage / sway").endswith("pass")
+
+
 def test_report_without_the_other_compositors() -> None:
     """Only what was measured is compared; nothing breaks."""
     alone = result()
