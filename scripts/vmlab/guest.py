@@ -147,12 +147,12 @@ class Guest:
 
     def close(self) -> None:
         """Power off and end QEMU; remove the run's folder. Safe to call twice, and after a failed start."""
-        if self._qemu is not None:
-            if self._agent is not None and self._agent.ready.is_set() and not self._agent.gone.is_set():
-                # Ended by itself in between: that is what was wanted.
-                with contextlib.suppress(GuestDied):
-                    self._agent.send(do="poweroff")
-                    self._qemu.wait(POWEROFF_TIMEOUT_S)
+        agent = self._agent
+        if self._qemu is not None and agent is not None and agent.ready.is_set() and not agent.gone.is_set():
+            # Ended by itself in between: that is what was wanted.
+            with contextlib.suppress(GuestDied):
+                agent.send(do="poweroff")
+                self._qemu.wait(POWEROFF_TIMEOUT_S)
         for head in self._heads.values():
             head.close()
         self._heads.clear()
