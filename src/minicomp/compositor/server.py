@@ -84,7 +84,8 @@ class Compositor:
         self.logring = _made("log ring", lib.mc_log_init(_LOG_LEVELS[config.log.level]))
         self.server = server = _made("server", lib.mc_server_create(True))
         undo.callback(lib.mc_server_destroy, server)
-        terminate_fd = self._create_display()
+        self._terminate_fd = self._create_display()
+        undo.callback(self._close_terminate_fd)
         step = config.backend.clock == "step"
         if step and self.backend_kind != "headless":
             raise MinicompError(
@@ -99,13 +100,15 @@ class Compositor:
         lib.mc_server_set_parts(server, parts)  # the modelled display needs the clock and the event loop
 
         parts.backend = backend = backends.create_backend(server, self.display, self.backend_kind)
-        undo.callback(wlr.wlr_backend_destroy, backend)
+        destroy_backend = Once(wlr.wlr_backend_destroy, backend)
+        undo.callback(destroy_backend)
         parts.renderer = renderer = backends.create_renderer(backend, self.renderer_name, self.backend_kind)
         undo.callback(wlr.wlr_renderer_destroy, renderer)
         _check("buffer protocols", lib.mc_dmabuf_create(server, self.display, backend, renderer))
         undo.callback(lib.mc_dmabuf_destroy, server)
         parts.allocator = allocator = _made("allocator", wlr.wlr_allocator_autocreate(backend, renderer))
         undo.callback(lib.mc_allocator_destroy, allocator)
+        undo.callback(destroy_backend)  # its outputs' swapchains still use the allocator
         parts.compositor = _made("wl_compositor", wlr.wlr_compositor_create(self.display, renderer))
         parts.scene = scene = _made("scene", wlr.wlr_scene_create())
         undo.callback(lib.mc_scene_destroy, server)
@@ -134,8 +137,10 @@ class Compositor:
             server, limits.fds_per_client, limits.surfaces_per_client, limits.unread_bytes_per_client
         )
         pacing = config.pacing
-        mode = ("asap", "fixed", "adaptive").index(pacing.mode)
-        _check("pacing", lib.mc_server_set_pacing(server, mode, int(pacing.fixed_ms * 1e6), pacing.target_miss_rate))
+        pacing_mode = ("asap", "fixed", "adaptive").index(pacing.mode)
+        _check(
+            "pacing", lib.mc_server_set_pacing(server, pacing_mode, int(pacing.fixed_ms * 1e6), pacing.target_miss_rate)
+        )
         if config.render.thread and not step:
             undo.callback(lib.mc_render_stop, server)
             _check("render thread", lib.mc_render_start(server))
@@ -156,7 +161,7 @@ class Compositor:
             )
         if config.backend.xwayland:
             self._start_xwayland()
-        _check("loop thread", lib.mc_loop_start(server, terminate_fd))
+        _check("loop thread", lib.mc_loop_start(server, self._take_terminate_fd()))
         undo.callback(lib.mc_loop_stop, server)
 
     def _create_display(self) -> int:
@@ -177,6 +182,15 @@ class Compositor:
                 return os.dup(int(name))
         log.warning("libwayland's termination eventfd was not found: a lost display device may go unnoticed")
         return -1
+
+    def _take_terminate_fd(self) -> int:
+        """Gives the fd away: the native loop owns it from now on."""
+        fd, self._terminate_fd = self._terminate_fd, -1
+        return fd
+
+    def _close_terminate_fd(self) -> None:
+        if self._terminate_fd >= 0:
+            os.close(self._take_terminate_fd())
 
     def _open_socket(self) -> None:
         """The listening socket, mode 0600, under the configured name or the first free wayland-N.
@@ -343,6 +357,18 @@ class Compositor:
         """Takes everything down in reverse order. Safe to call twice, and after a failed start."""
         self._undo.close()
         self.server = self.display = None
+
+
+class Once:
+    """A call that is made at most once, from whichever place of the teardown comes first."""
+
+    def __init__(self, function: Any, argument: Any) -> None:
+        self._function, self._argument, self._done = function, argument, False
+
+    def __call__(self) -> None:
+        if not self._done:
+            self._done = True
+            self._function(self._argument)
 
 
 def _made(what: str, pointer: Any) -> Any:

@@ -28,11 +28,6 @@ static void send(struct walk *walk, struct mc_surface *surface)
     surface->callback_sent_ns = walk->now_ns;
     mc_trace_now(&server->trace, MC_POINT_FRAME_CALLBACK, walk->output->id, walk->output->frame_id,
                  surface->id, count, 0);
-    if (mc_thread_source() == MC_SOURCE_RENDER) {
-        /* The loop thread flushes at the end of its turn; here nobody else does. This can fill the socket but
-         * never destroys the client, and the loop thread finishes what is left. */
-        wl_client_flush(wl_resource_get_client(surface->surface->resource));
-    }
 }
 
 static void visit(struct walk *walk, struct wlr_scene_surface *scene_surface)

@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
+#include <wlr/types/wlr_output.h>
 
 #include "server.h"
 
@@ -24,6 +25,24 @@ void mc_render_deadlines_changed(struct mc_server *server)
     server->render_armed_ns = next_ns;
     struct itimerspec spec = {.it_value = mc_timespec(next_ns)}; /* 0 disarms */
     timerfd_settime(server->render_timer_fd, TFD_TIMER_ABSTIME, &spec, NULL);
+}
+
+/* What the frame caused and the loop thread would otherwise have to wake up for. Flushing one client can fill
+ * its socket but never destroys it; what is left, and idle sources that wlroots queued, are the loop
+ * thread's. True when there are idle sources. */
+static bool finish(struct mc_server *server)
+{
+    struct mc_client *client;
+    wl_list_for_each (client, &server->clients, link) {
+        wl_client_flush(client->client);
+    }
+    struct mc_output *output;
+    wl_list_for_each (output, &server->outputs, link) {
+        if (output->wlr_output->idle_frame != NULL || output->wlr_output->idle_done != NULL) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static void *render_main(void *data)
@@ -51,10 +70,11 @@ static void *render_main(void *data)
             mc_frame_run_due(output);
         }
         mc_render_deadlines_changed(server);
+        bool idle = finish(server);
         mc_server_unlock(server);
-        /* wlroots queued idle sources, and clients whose sockets were full are the loop thread's to finish.
-         */
-        mc_loop_kick(server);
+        if (idle) {
+            mc_loop_kick(server);
+        }
     }
     return NULL;
 }
