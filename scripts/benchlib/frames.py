@@ -102,7 +102,7 @@ def measure(session: Session, scenario: Scenario, round_: int, warm_up_s: float,
         end_threads, end_own_ns, end = thread_cpu_ns(session.pid), _sum_cpu_ns(pids), MachineClock.now()
         session.check_alive()
     finally:
-        complaints = [_end(client) for client in clients]
+        complaints = [_end(client, log) for client, log in zip(clients, logs, strict=False)]
     failed = [complaint for complaint in complaints if complaint]
     if failed:
         raise BenchError(f"{session.contender.name}: {len(failed)} of {scenario.clients} clients failed: {failed[0]}")
@@ -156,7 +156,7 @@ def _sum_cpu_ns(pids: list[int]) -> int:
     return total
 
 
-def _end(client: subprocess.Popen[bytes]) -> str:
+def _end(client: subprocess.Popen[bytes], log: Path) -> str:
     """Stops a client that should still be running; what it complained about, or ""."""
     died = client.poll()
     if died is None:
@@ -168,5 +168,6 @@ def _end(client: subprocess.Popen[bytes]) -> str:
     )
     stop(client)
     if died is not None or client.returncode != 0:
-        return complaint or f"exit code {client.returncode}"
+        last = log.read_text().splitlines()[-1:] if log.exists() else []
+        return complaint or f"exit code {client.returncode}, its log ends with {last}"
     return ""
