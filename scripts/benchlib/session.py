@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -14,11 +15,12 @@ from pathlib import Path
 from types import TracebackType
 
 from .contenders import SWAY_CONFIG, WLROOTS_ENVIRONMENT, Contender
-from .cpu_clock import process_cpu_ns
+from .cpu_clock import descendants, process_cpu_ns
 from .errors import BenchError
 
 START_LIMIT_S = 20.0
 STOP_LIMIT_S = 5.0
+CHILD_END_S = 0.5
 CLIENT_HEAD_START_S = 0.03  # a waiting client's own start must not fall into the compositor's
 
 
@@ -54,7 +56,7 @@ class Session:
     ) -> None:
         process = getattr(self, "process", None)
         if process is not None:
-            stop(process)
+            stop_with_children(process)
             self._log_file.close()
         shutil.rmtree(self.private, ignore_errors=True)
 
@@ -131,6 +133,18 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     for pipe in (process.stdout, process.stderr):
         if pipe is not None:
             pipe.close()
+
+
+def stop_with_children(process: subprocess.Popen[bytes]) -> None:
+    """Its children first: cage ends in order when its program does, and otherwise leaves it behind."""
+    children = descendants(process.pid) if process.poll() is None else []
+    if children:
+        for pid in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)  # a child of a living parent: its pid is not recycled before it is reaped
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(CHILD_END_S)
+    stop(process)
 
 
 def _environment(private: Path) -> dict[str, str]:

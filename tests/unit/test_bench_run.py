@@ -19,20 +19,23 @@ from benchlib import cli, contenders
 ROOT = Path(__file__).resolve().parents[2]
 
 _MEASURE_ONE = """
-import json, sys
+import json, sys, time
 from dataclasses import asdict
 from pathlib import Path
 from benchlib import frames
 from benchlib.contenders import Contender
+from benchlib.cpu_clock import descendants
 from benchlib.session import Session
 
 contender, pulse = Contender(**json.loads(sys.argv[1])), Path(sys.argv[2])
 with Session(contender, pulse) as session:
     slot = frames.measure(session, frames.FEEDBACK if contender.answers_feedback else frames.SMALL_DAMAGE, 0, 0.4, 0.5)
-    private = session.private
+    private, children = session.private, descendants(session.pid)
     print(json.dumps(asdict(slot) | {"rate_hz": slot.rate_hz, "roundtrip_ms": session.first_roundtrip_ms,
         "peak_kib": session.memory().peak_rss_kib, "private": str(private)}))
 assert not private.exists()
+time.sleep(0.1)  # init reaps what was killed
+assert not [pid for pid in children if Path(f"/proc/{pid}").exists()], "left behind"
 assert session.process.returncode is not None
 """
 
