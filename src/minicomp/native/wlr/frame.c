@@ -241,15 +241,22 @@ static void handle_frame(struct wl_listener *listener, void *data)
     (void)data;
     struct mc_output *output = wl_container_of(listener, output, frame);
     mc_commit_over(output->server);
-    if (output->redraw.state == MC_REDRAW_WAIT_PRESENT && !output->wlr_output->frame_pending) {
+    bool flipped = !output->wlr_output->frame_pending;
+    if (output->redraw.state == MC_REDRAW_WAIT_PRESENT && flipped) {
         if (mc_redraw_done(&output->redraw)) {
             plan_frame(output, output->last_present_ns);
         }
+    } else if (output->redraw.state == MC_REDRAW_QUEUED && flipped && output->foreign_flip) {
+        plan_frame(output,
+                   output->last_present_ns); /* it had to wait for a flip that was none of its frames */
+    }
+    if (flipped) {
+        output->foreign_flip = false;
     }
     if (!output->server->render_running) {
         redraw(output);
-        mc_deadline_changed(output);
     }
+    mc_deadline_changed(output);
 }
 
 static void handle_present(struct wl_listener *listener, void *data)
@@ -271,6 +278,9 @@ static void handle_present(struct wl_listener *listener, void *data)
             mc_pacing_presented(&output->pacing, &output->flight, output->flight_committed_ns, event->seq,
                                 vblank_ns);
             output->flight_committed_ns = 0;
+        } else {
+            output->foreign_flip = true; /* of a modeset */
+            mc_vclock_stamp(&output->pacing.clock, event->seq, vblank_ns);
         }
     } else {
         flags |= PRESENTED_DISCARDED;

@@ -271,6 +271,7 @@ struct mc_output {
     struct mc_pacing pacing;
     struct mc_plan plan;          /* of the frame that is queued */
     struct mc_plan flight;        /* of the frame that waits to be shown */
+    bool foreign_flip;            /* the flip in flight is a modeset's */
     uint64_t flight_committed_ns; /* when its commit returned; 0: none, or its fate is known */
     uint64_t callback_ns;         /* when the next frame callback is due; 0: none is planned */
     uint64_t deadline_ns;         /* the earlier of callback_ns and the queued frame's start; 0: none */
