@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("minicomp.run")
 
 READY_TIMEOUT_S = 10.0
-TICK_MS = 250
+TICK_MS = 500
 
 
 class Supervisor:

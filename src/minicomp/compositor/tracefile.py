@@ -30,6 +30,7 @@ class TraceFile:
     def __init__(self, compositor: Compositor, path: Path) -> None:
         self.path = path
         self._compositor = compositor
+        self._changes = -1
         self._named: dict[tuple[str, int], dict[str, Any]] = {}
         try:
             self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o644)
@@ -43,6 +44,10 @@ class TraceFile:
 
     def update_names(self) -> None:
         """Appends the outputs, clients and surfaces that are new or have changed since the last call."""
+        changes = lib.mc_server_changes(self._compositor.server)
+        if changes == self._changes:
+            return
+        self._changes = changes
         fresh = [entry for entry in self._names() if self._named.get((entry["type"], entry["id"])) != entry]
         if fresh:
             self._named.update({(entry["type"], entry["id"]): entry for entry in fresh})

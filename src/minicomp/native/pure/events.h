@@ -42,6 +42,8 @@ enum mc_event_kind {
     MC_EVENT_DEVICE_NEW = 66,  /* handle is the device; a = enum wlr_input_device_type, b = 1 virtual */
     MC_EVENT_DEVICE_GONE = 67, /* handle is dead already */
     MC_EVENT_INHIBITORS = 68,  /* a = number of active idle inhibitors */
+    MC_EVENT_IDLE = 69,        /* no input for as long as was set (idle_verbs.h) */
+    MC_EVENT_RESUMED = 70,     /* input again */
     /* the rest */
     MC_EVENT_CLIENT_NEW = 80,  /* handle is the client; a = pid */
     MC_EVENT_CLIENT_GONE = 81, /* handle is dead already */

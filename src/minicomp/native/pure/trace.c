@@ -8,7 +8,7 @@
 
 #define CHUNK_MAGIC 0x3154434du
 #define CHUNK_RECORDS 2
-#define DRAIN_PERIOD_NS (100 * MC_NSEC_PER_MSEC)
+#define DRAIN_PERIOD_NS (250 * MC_NSEC_PER_MSEC)
 #define DRAIN_BATCH 4096
 
 struct chunk_header {

@@ -79,7 +79,7 @@ struct mc_trace {
 };
 
 void mc_trace_init(struct mc_trace *trace);
-/* Allocates the rings and starts the writer thread, which appends RECORDS chunks to fd about ten times a
+/* Allocates the rings and starts the writer thread, which appends RECORDS chunks to fd about four times a
  * second. 0 or -errno. */
 int mc_trace_start(struct mc_trace *trace, int fd, uint32_t ring_records);
 /* Drains everything, joins the writer and frees the rings. No producer may be running. */

@@ -44,8 +44,11 @@ uint64_t mc_window_upper_ns(const struct mc_window_stats *window, uint32_t drop)
         return 0;
     }
     uint32_t top = window->count - 1;
-    /* Few samples: nothing is dropped that could be the rule rather than the exception. */
-    uint32_t allowed = drop * window->count / MC_WINDOW_SIZE;
+    /* Of few samples fewer are dropped, of very few none: they could be the rule. */
+    uint32_t allowed = window->count < MC_WINDOW_FEW ? 0 : drop * window->count / MC_WINDOW_SIZE;
+    if (allowed == 0 && drop > 0 && window->count >= MC_WINDOW_FEW) {
+        allowed = 1;
+    }
     return (uint64_t)window->sorted_us[top - (allowed < top ? allowed : top)] * NSEC_PER_USEC;
 }
 

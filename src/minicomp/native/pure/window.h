@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #define MC_WINDOW_SIZE 64
+#define MC_WINDOW_FEW 8 /* from this many samples on an outlier can be told */
 
 struct mc_window_stats {
     uint32_t values_us[MC_WINDOW_SIZE]; /* ring, newest at next - 1; saturates at about 4,000 s */

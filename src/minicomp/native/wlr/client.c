@@ -129,6 +129,7 @@ static void handle_client_created(struct wl_listener *listener, void *data)
     client->destroy.notify = handle_client_destroy;
     wl_client_add_destroy_listener(wl_client, &client->destroy);
     wl_list_insert(&server->clients, &client->link);
+    atomic_fetch_add_explicit(&server->changes, 1, memory_order_relaxed);
     mc_push(server, MC_EVENT_CLIENT_NEW, client->handle, pid, client->grants);
 }
 
@@ -393,7 +394,7 @@ size_t mc_clients_list(struct mc_server *server, struct mc_client_info *infos_re
         }
         count++;
     }
-    mc_verb_end(server);
+    mc_look_end(server);
     return count;
 }
 

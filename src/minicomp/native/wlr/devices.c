@@ -5,6 +5,7 @@
 #include <wlr/types/wlr_input_device.h>
 #include <wlr/types/wlr_output.h>
 
+#include "libinput_config.h"
 #include "seat.h"
 
 void mc_seat_add_capability(struct mc_seat *seat, uint32_t capability)
@@ -41,7 +42,8 @@ static void map_device(struct mc_device *device, struct wlr_output *output)
 
 static bool moves_cursor(const struct wlr_input_device *device)
 {
-    return device->type == WLR_INPUT_DEVICE_POINTER || device->type == WLR_INPUT_DEVICE_TOUCH;
+    return device->type == WLR_INPUT_DEVICE_POINTER || device->type == WLR_INPUT_DEVICE_TOUCH ||
+           device->type == WLR_INPUT_DEVICE_TABLET_TOOL;
 }
 
 void mc_device_destroy(struct mc_device *device)
@@ -53,6 +55,7 @@ void mc_device_destroy(struct mc_device *device)
         mc_keyboard_remove(device);
         break;
     case WLR_INPUT_DEVICE_POINTER:
+    case WLR_INPUT_DEVICE_TABLET_TOOL:
         mc_pointer_remove(device);
         break;
     case WLR_INPUT_DEVICE_TOUCH:
@@ -104,12 +107,13 @@ void mc_seat_add_device(struct mc_server *server, struct wlr_input_device *wlr_d
         mc_keyboard_add(device);
         break;
     case WLR_INPUT_DEVICE_POINTER:
+    case WLR_INPUT_DEVICE_TABLET_TOOL:
         mc_seat_add_capability(seat, WL_SEAT_CAPABILITY_POINTER);
         break;
     case WLR_INPUT_DEVICE_TOUCH:
         mc_seat_add_capability(seat, WL_SEAT_CAPABILITY_TOUCH);
         break;
-    default: /* tablets and switches: listed, so that policy can say so */
+    default: /* switches and tablets' buttons: listed, so that policy can say so */
         break;
     }
     mc_push(server, MC_EVENT_DEVICE_NEW, device->handle, wlr_device->type, is_virtual);
@@ -151,6 +155,8 @@ int mc_device_get_info(struct mc_server *server, uint64_t handle, struct mc_devi
             .handle = handle,
             .type = wlr_device->type,
             .is_virtual = device->is_virtual,
+            .is_libinput = mc_device_is_libinput(device->device),
+            .is_touchpad = mc_device_is_touchpad(device->device),
             .vendor = wlr_device->vendor,
             .product = wlr_device->product,
             .width_mm = wlr_device->width_mm,

@@ -5,6 +5,7 @@
 #include <wlr/types/wlr_idle.h>
 #include <wlr/types/wlr_relative_pointer_v1.h>
 
+#include "idle.h"
 #include "seat.h"
 
 /* ---- where things are ---- */
@@ -94,6 +95,7 @@ void mc_seat_stamp(struct mc_server *server, uint32_t kind, uint32_t time_ms)
         seat->event_ns = seat->injected_ns != 0 ? seat->injected_ns : full_time_ns(time_ms);
         mc_trace_now(&server->trace, MC_POINT_INPUT_EVENT, 0, 0, 0, seat->event_ns, kind);
     }
+    mc_idle_activity(server);
     if (server->idle != NULL) {
         wlr_idle_notify_activity(server->idle, server->wlr_seat);
     }
@@ -211,6 +213,7 @@ int mc_seat_init(struct mc_server *server)
     mc_focus_init(seat);
     mc_pointer_init(seat);
     mc_touch_init(seat);
+    mc_tablet_init(seat);
     mc_selection_init(seat);
     mc_listen(&server->backend->events.new_input, &seat->new_input, handle_new_input);
     mc_listen(&server->backend->events.destroy, &seat->backend_destroy, handle_backend_destroy);
@@ -235,6 +238,7 @@ void mc_seat_finish(struct mc_server *server)
     }
     mc_selection_finish(seat);
     mc_touch_finish(seat);
+    mc_tablet_finish(seat);
     mc_constraints_finish(seat);
     mc_pointer_finish(seat);
     mc_focus_finish(seat);

@@ -28,7 +28,7 @@ int mc_seat_create_globals(struct mc_server *server, uint32_t which);
 struct mc_device_info {
     uint64_t handle;
     int32_t type; /* enum wlr_input_device_type */
-    bool is_virtual;
+    bool is_virtual, is_libinput, is_touchpad;
     uint32_t vendor, product;
     double width_mm, height_mm; /* 0 when unknown */
     char name[96];
@@ -47,6 +47,10 @@ int mc_device_map_to_output(struct mc_server *server, uint64_t device, uint64_t 
 int mc_seat_set_keymap(struct mc_server *server, const char *keymap_text);
 int mc_seat_set_xkb_names(struct mc_server *server, const char *rules, const char *model, const char *layout,
                           const char *variant, const char *options);
+/* A keymap for this keyboard alone (barcode scanners, keypads): it leaves the others, whose modifiers it then
+ * does not share, and clients see its keymap while it is used. -EINVAL as above; for other devices too. */
+int mc_device_set_xkb_names(struct mc_server *server, uint64_t device, const char *rules, const char *model,
+                            const char *layout, const char *variant, const char *options);
 /* Whether xkbcommon makes a keymap of these names, without using it. Takes no lock. */
 bool mc_keymap_compiles(const char *rules, const char *model, const char *layout, const char *variant,
                         const char *options);

@@ -123,7 +123,7 @@ static void handle_hub_modifiers(struct wl_listener *listener, void *data)
 
 static bool feeds_hub(const struct mc_device *device)
 {
-    return device->device->type == WLR_INPUT_DEVICE_KEYBOARD && !device->is_virtual;
+    return device->device->type == WLR_INPUT_DEVICE_KEYBOARD && !device->is_virtual && !device->has_own_keymap;
 }
 
 /* How many keyboards hold a key down. wlr_keyboard keeps that list even without a keymap. */
@@ -298,6 +298,44 @@ int mc_seat_set_xkb_names(struct mc_server *server, const char *rules, const cha
     xkb_keymap_unref(keymap);
     mc_verb_end(server);
     return done ? 0 : -EINVAL;
+}
+
+/* What it holds down is released first: the hub's keys and its own are counted apart. */
+static void leave_hub(struct mc_device *device)
+{
+    struct mc_seat *seat = device->seat;
+    struct wlr_keyboard *keyboard = device->device->keyboard;
+    if (device->has_own_keymap) {
+        return;
+    }
+    device->has_own_keymap = true;
+    for (size_t i = 0; i < keyboard->num_keycodes; i++) {
+        feed_hub(seat, mc_seat_now_ms(seat), keyboard->keycodes[i]);
+    }
+    wlr_keyboard_set_repeat_info(keyboard, seat->hub.repeat_info.rate, seat->hub.repeat_info.delay);
+    mc_listen(&keyboard->events.modifiers, &device->modifiers, handle_modifiers);
+}
+
+int mc_device_set_xkb_names(struct mc_server *server, uint64_t handle, const char *rules, const char *model,
+                            const char *layout, const char *variant, const char *options)
+{
+    mc_verb_begin(server);
+    struct mc_device *device = mc_handles_get(&server->handles, MC_HANDLE_DEVICE, handle);
+    int result = device == NULL ? -ENOENT : feeds_hub(device) || device->has_own_keymap ? 0 : -EINVAL;
+    if (result == 0) {
+        struct xkb_rule_names names = {rules, model, layout, variant, options};
+        struct xkb_keymap *keymap =
+            xkb_keymap_new_from_names(server->seat->xkb, &names, XKB_KEYMAP_COMPILE_NO_FLAGS);
+        if (keymap != NULL) {
+            leave_hub(device);
+        }
+        if (keymap == NULL || !wlr_keyboard_set_keymap(device->device->keyboard, keymap)) {
+            result = -EINVAL;
+        }
+        xkb_keymap_unref(keymap);
+    }
+    mc_verb_end(server);
+    return result;
 }
 
 bool mc_keymap_compiles(const char *rules, const char *model, const char *layout, const char *variant,

@@ -5,6 +5,7 @@
 #include <unistd.h>
 #include <wlr/render/egl.h>
 
+#include "idle_verbs.h"
 #include "server.h"
 #include "server_verbs.h"
 
@@ -58,9 +59,14 @@ void mc_verb_begin(struct mc_server *server)
 
 void mc_verb_end(struct mc_server *server)
 {
+    mc_look_end(server);
+    mc_loop_kick(server);
+}
+
+void mc_look_end(struct mc_server *server)
+{
     mc_server_unlock(server);
     mc_lock_release(&server->gate);
-    mc_loop_kick(server);
 }
 
 static void signal_fd(int fd)
@@ -73,6 +79,17 @@ static void signal_fd(int fd)
 void mc_loop_kick(struct mc_server *server)
 {
     signal_fd(server->wake_fd);
+}
+
+void mc_loop_ask(struct mc_server *server)
+{
+    atomic_fetch_add(&server->asked, 1);
+    mc_loop_kick(server);
+}
+
+bool mc_loop_answered(struct mc_server *server)
+{
+    return atomic_load(&server->answered) == atomic_load(&server->asked);
 }
 
 static void drain(int fd)
@@ -104,6 +121,7 @@ static void *loop_main(void *data)
                 terminated = true;
             }
         }
+        uint64_t asked = atomic_load(&server->asked);
         uint64_t begin_ns = mc_now_ns();
         mc_lock_acquire(&server->gate);
         mc_server_lock(server);
@@ -114,6 +132,7 @@ static void *loop_main(void *data)
         mc_trace_now(&server->trace, MC_POINT_DISPATCH_END, 0, 0, 0, 0, 0);
         mc_server_unlock(server);
         mc_lock_release(&server->gate);
+        atomic_store(&server->answered, asked);
     }
     mc_push(server, MC_EVENT_LOOP_ENDED, 0, atomic_load(&server->stop) ? 0 : 1, 0);
     signal_fd(server->ended_fd);

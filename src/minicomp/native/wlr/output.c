@@ -72,6 +72,7 @@ static void handle_output_commit(struct wl_listener *listener, void *data)
     }
     if ((event->committed & STATE_PLACE) != 0) {
         mc_scene_refresh_outputs(output->server);
+        atomic_fetch_add_explicit(&output->server->changes, 1, memory_order_relaxed);
         mc_push(output->server, MC_EVENT_OUTPUT_CHANGED, output->handle, 0, 0);
     }
 }
@@ -268,7 +269,7 @@ int mc_output_get_info(struct mc_server *server, uint64_t handle, struct mc_outp
     mc_verb_begin(server);
     struct mc_output *output = find(server, handle);
     if (output == NULL) {
-        mc_verb_end(server);
+        mc_look_end(server);
         return -ENOENT;
     }
     struct wlr_output *wlr_output = output->wlr_output;
@@ -306,7 +307,7 @@ int mc_output_get_info(struct mc_server *server, uint64_t handle, struct mc_outp
     copy_text(info_ret->make, sizeof(info_ret->make), wlr_output->make);
     copy_text(info_ret->model, sizeof(info_ret->model), wlr_output->model);
     copy_text(info_ret->serial, sizeof(info_ret->serial), wlr_output->serial);
-    mc_verb_end(server);
+    mc_look_end(server);
     return 0;
 }
 
@@ -321,7 +322,7 @@ size_t mc_outputs_list(struct mc_server *server, uint64_t *handles_ret, size_t m
         }
         count++;
     }
-    mc_verb_end(server);
+    mc_look_end(server);
     return count;
 }
 
@@ -343,7 +344,7 @@ int mc_output_pacing(struct mc_server *server, uint64_t handle, struct mc_pacing
             .probe_misses = pacing->probe_misses,
         };
     }
-    mc_verb_end(server);
+    mc_look_end(server);
     return output != NULL ? 0 : -ENOENT;
 }
 

@@ -13,6 +13,7 @@
 #include <wlr/types/wlr_xdg_activation_v1.h>
 #include <wlr/types/wlr_xdg_decoration_v1.h>
 
+#include "idle.h"
 #include "protocols_verbs.h"
 #include "shell.h"
 
@@ -192,6 +193,7 @@ void mc_inhibitors_count(struct mc_shell *shell)
         return;
     }
     shell->inhibitors_active = active;
+    mc_idle_inhibit(shell->server, active > 0);
     if (shell->server->idle != NULL) {
         wlr_idle_set_enabled(shell->server->idle, NULL, active == 0);
     }

@@ -3,7 +3,6 @@
  * Deadlines are absolute CLOCK_MONOTONIC times on one timerfd, which whoever changes a deadline sets anew
  * (lock held): the thread needs no other wake-up. It never takes the GIL and never waits for Python. */
 #include <errno.h>
-#include <poll.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 #include <wlr/types/wlr_output.h>
@@ -51,15 +50,11 @@ static void *render_main(void *data)
     pthread_setname_np(pthread_self(), "mc-render");
     mc_thread_set_source(MC_SOURCE_RENDER);
     while (!atomic_load(&server->render_stop)) {
-        struct pollfd ready = {.fd = server->render_timer_fd, .events = POLLIN};
-        if (poll(&ready, 1, -1) < 0 && errno != EINTR) {
-            mc_log(server, MC_LOG_ERROR, "render thread: poll failed (errno %d)", errno);
-            break;
-        }
+        /* A blocking read: one system call a wake-up. Setting the timer anew moves the end of the wait. */
         uint64_t expirations;
-        ssize_t got = read(server->render_timer_fd, &expirations, sizeof(expirations));
-        if (got < 0) {
-            continue; /* set anew since poll said so */
+        if (read(server->render_timer_fd, &expirations, sizeof(expirations)) < 0 && errno != EINTR) {
+            mc_log(server, MC_LOG_ERROR, "render thread: its timer cannot be read (errno %d)", errno);
+            break;
         }
         mc_lock_urgent(&server->lock, true);
         mc_server_lock(server);
@@ -81,7 +76,7 @@ static void *render_main(void *data)
 
 int mc_render_start(struct mc_server *server)
 {
-    server->render_timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    server->render_timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
     if (server->render_timer_fd < 0) {
         return -errno;
     }

@@ -1,5 +1,6 @@
 /* The seat's inside, shared by its files only: input.c (life), devices.c, keyboard.c, bindings.c, focus.c,
- * pointer.c, buttons.c, gestures.c, cursor.c, cursor_theme.c, constraints.c, touch.c, grabs.c, selection.c,
+ * pointer.c, buttons.c, gestures.c, cursor.c, cursor_theme.c, constraints.c, touch.c, tablet.c, grabs.c,
+ * selection.c, libinput_config.c,
  * virtual.c, ime.c, ime_popup.c, inject.c, inject_gestures.c.
  *
  * Everything is touched with the compositor lock held. Capabilities of the wl_seat only ever grow: taking one
@@ -48,6 +49,7 @@ struct mc_device {
     struct wlr_input_device *device; /* borrowed, until its destroy event */
     uint64_t handle;
     bool is_virtual;
+    bool has_own_keymap; /* a keyboard apart from the hub */
     struct wlr_output *mapped_output;
     struct wl_listener destroy, mapped_output_destroy;
     struct wl_listener key, modifiers; /* keyboards */
@@ -193,6 +195,9 @@ struct mc_seat {
     struct mc_touch_point points[MC_TOUCH_POINTS_MAX];
     struct wl_listener touch_down, touch_up, touch_motion, touch_cancel, touch_frame;
 
+    /* tablet.c */
+    struct wl_listener tool_axis, tool_tip, tool_proximity, tool_button;
+
     struct mc_grab grab;
 
     /* selection.c */
@@ -314,6 +319,10 @@ void mc_touch_forget(struct mc_seat *seat, uint64_t handle);
 struct mc_touch_point *mc_touch_on(struct mc_seat *seat, uint64_t handle);
 /* Takes a finger away from its client, which is told that the touch was cancelled. */
 void mc_touch_take(struct mc_touch_point *point);
+
+/* tablet.c */
+void mc_tablet_init(struct mc_seat *seat);
+void mc_tablet_finish(struct mc_seat *seat);
 
 /* grabs.c */
 /* False: there is no grab of the pointer (point NULL) or of this finger. */

@@ -177,6 +177,11 @@ int mc_loop_ended_fd(struct mc_server *server)
     return server->ended_fd;
 }
 
+uint64_t mc_server_changes(struct mc_server *server)
+{
+    return atomic_load_explicit(&server->changes, memory_order_relaxed);
+}
+
 int mc_queue_fd(struct mc_server *server)
 {
     return server->queue.fd;
@@ -238,5 +243,5 @@ void mc_server_counters(struct mc_server *server, struct mc_counters *counters_r
            sizeof(server->lock.longest_wait_ns));
     memcpy(counters_ret->lock_contended, server->lock.contended, sizeof(server->lock.contended));
     memcpy(counters_ret->lock_acquired, server->lock.acquired, sizeof(server->lock.acquired));
-    mc_verb_end(server);
+    mc_look_end(server);
 }

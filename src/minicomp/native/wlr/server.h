@@ -41,6 +41,8 @@ enum mc_stack {
     MC_STACK_COUNT = 8,
 };
 
+struct mc_idle_clock;
+
 struct mc_pacing_settings {
     enum mc_pacing_mode mode;
     uint64_t fixed_ns;
@@ -89,8 +91,10 @@ struct mc_server {
     struct wl_list layers;  /* mc_layer.link */
     struct mc_shell *shell; /* owned; windows.c, shell.h */
     struct wlr_idle *idle;  /* borrowed; NULL while not offered; protocols.c */
+    struct mc_idle_clock *idle_clock; /* owned; idle.c; NULL until a time-out is set */
     struct mc_seat *seat;   /* owned; input.c */
     struct mc_limits limits;
+    _Atomic uint64_t changes; /* any thread: what is named in a run file may be new */
     struct mc_dmabuf *dmabuf; /* owned; dmabuf.h; NULL while there is no linux-dmabuf */
 
     /* While a wl_surface.commit is being applied: whose. wlr_scene raises needs_frame for every commit with a
@@ -119,6 +123,7 @@ struct mc_server {
     /* Loop thread. */
     pthread_t loop_thread;
     bool loop_running;
+    _Atomic uint64_t asked, answered; /* any thread: signs of life, idle_verbs.h */
     int epoll_fd;
     int ended_fd;     /* eventfd: the loop thread has returned */
     int wake_fd;      /* eventfd: a verb ran, idle sources or unsent events may be waiting */
@@ -127,7 +132,7 @@ struct mc_server {
     uint64_t last_cpu_ns, last_nvcsw, last_nivcsw, last_minflt, last_majflt; /* at the last composed frame */
 
     struct wl_protocol_logger *protocol_logger;
-    struct wl_listener new_output, new_surface, client_created, backend_destroy, layout_change;
+    struct wl_listener new_output, new_surface, client_created, backend_destroy, drm_destroy, layout_change;
     struct wlr_egl *egl; /* the GLES2 renderer's, or NULL */
 };
 

@@ -29,6 +29,8 @@ int mc_server_set_pacing(struct mc_server *server, int mode, uint64_t fixed_ns, 
 int mc_loop_ended_fd(struct mc_server *server);
 void mc_verb_begin(struct mc_server *server);
 void mc_verb_end(struct mc_server *server);
+/* In place of mc_verb_end where nothing was changed: the loop thread need not wake up. */
+void mc_look_end(struct mc_server *server);
 
 /* What Python created, handed over before mc_server_attach. */
 struct mc_parts {
@@ -55,6 +57,8 @@ struct wlr_renderer *mc_pixman_renderer_create(void);
 void mc_allocator_destroy(struct wlr_allocator *allocator);
 struct wlr_compositor *mc_server_compositor(struct mc_server *server);
 
+/* Grows whenever an output, client or surface comes or goes, or an output changes. */
+uint64_t mc_server_changes(struct mc_server *server);
 int mc_queue_fd(struct mc_server *server);
 size_t mc_server_pop(struct mc_server *server, struct mc_event *events_ret, size_t max, bool *overflow_ret);
 /* How long the oldest event has been waiting for the policy, in ns. */
@@ -66,7 +70,8 @@ int mc_server_trace_start(struct mc_server *server, int fd, uint32_t ring_record
 void mc_server_trace_stop(struct mc_server *server);
 uint64_t mc_server_now_ns(struct mc_server *server);
 int mc_clock_advance(struct mc_server *server, uint64_t until_ns);
-/* When the step clock's next timer is due (a vblank, a frame's planned start, a frame callback, ...); 0: none. */
+/* When the step clock's next timer is due (a vblank, a frame's planned start, a frame callback, ...); 0:
+ * none. */
 uint64_t mc_clock_next_ns(struct mc_server *server);
 
 struct mc_counters {

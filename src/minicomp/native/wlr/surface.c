@@ -101,6 +101,7 @@ static void handle_new_surface(struct wl_listener *listener, void *data)
     surface->client = mc_client_from(server, wl_client);
     wlr_surface->data = surface;
     wl_list_insert(&server->surfaces, &surface->link);
+    atomic_fetch_add_explicit(&server->changes, 1, memory_order_relaxed);
     /* First in the list, before wlr_scene's: `committing` must be set when wlr_scene asks for a frame. */
     mc_listen(&wlr_surface->events.commit, &surface->commit, handle_commit);
     mc_listen(&wlr_surface->events.destroy, &surface->destroy, handle_destroy);
@@ -205,6 +206,6 @@ size_t mc_surfaces_list(struct mc_server *server, struct mc_surface_info *infos_
         }
         count++;
     }
-    mc_verb_end(server);
+    mc_look_end(server);
     return count;
 }

@@ -69,7 +69,11 @@ void mc_timer_finish(struct mc_timer *timer)
 void mc_timer_arm(struct mc_timer *timer, uint64_t deadline_ns)
 {
     struct mc_server *server = timer->server;
-    timer->deadline_ns = deadline_ns > 0 ? deadline_ns : 1;
+    deadline_ns = deadline_ns > 0 ? deadline_ns : 1;
+    if (deadline_ns == timer->deadline_ns) {
+        return;
+    }
+    timer->deadline_ns = deadline_ns;
     if (server->step) {
         wl_list_remove(&timer->link);
         wl_list_insert(&server->timers, &timer->link);
@@ -81,6 +85,9 @@ void mc_timer_arm(struct mc_timer *timer, uint64_t deadline_ns)
 
 void mc_timer_disarm(struct mc_timer *timer)
 {
+    if (timer->deadline_ns == 0) {
+        return;
+    }
     timer->deadline_ns = 0;
     wl_list_remove(&timer->link);
     wl_list_init(&timer->link);
