@@ -1,8 +1,10 @@
 /* The pointer's picture: the focused client's, or the theme's arrow; none before the pointer was used, while
  * fingers are used instead, or when it has rested long enough. */
+#include <wlr/types/wlr_output.h>
 #include <wlr/types/wlr_xcursor_manager.h>
 
 #include "seat.h"
+#include "vdisplay.h"
 
 #define DEFAULT_SIZE 24
 
@@ -14,7 +16,37 @@ void mc_cursor_take_off(struct mc_seat *seat)
     }
 }
 
-void mc_cursor_apply(struct mc_seat *seat)
+static enum mc_cursor_plane plane_of(const struct wlr_output *wlr_output)
+{
+    if (wlr_output->hardware_cursor != NULL) {
+        return MC_CURSOR_HARDWARE;
+    }
+    const struct wlr_output_cursor *shown;
+    wl_list_for_each (shown, &wlr_output->cursors, link) {
+        if (shown->enabled && shown->visible) {
+            return MC_CURSOR_SOFTWARE;
+        }
+    }
+    return MC_CURSOR_UNKNOWN;
+}
+
+/* Says, once per output and change, how the pointer is shown: wlroots takes the hardware's plane when there
+ * is one and it takes the picture. */
+static void report_planes(struct mc_server *server)
+{
+    struct mc_output *output;
+    wl_list_for_each (output, &server->outputs, link) {
+        enum mc_cursor_plane plane = plane_of(output->wlr_output);
+        if (plane != MC_CURSOR_UNKNOWN && plane != output->cursor_plane) {
+            output->cursor_plane = plane;
+            mc_log(server, mc_vdisplay_is_output(output->wlr_output) ? MC_LOG_DEBUG : MC_LOG_INFO,
+                   "output %s: the cursor is %s", output->wlr_output->name,
+                   plane == MC_CURSOR_HARDWARE ? "on a hardware plane" : "drawn in software");
+        }
+    }
+}
+
+static void show_picture(struct mc_seat *seat)
 {
     struct mc_cursor *cursor = &seat->cursor;
     if (!cursor->shown || cursor->hide_after_ms == 0 || cursor->client_hides) {
@@ -75,6 +107,12 @@ void mc_cursor_refresh(struct mc_seat *seat)
     }
     seat->cursor.load_failed = false;
     mc_cursor_apply(seat);
+}
+
+void mc_cursor_apply(struct mc_seat *seat)
+{
+    show_picture(seat);
+    report_planes(seat->server);
 }
 
 static uint64_t hide_at_ns(const struct mc_cursor *cursor)

@@ -65,11 +65,6 @@ void mc_idle_inhibit(struct mc_server *server, bool inhibited)
     }
 }
 
-bool mc_idle_is_idle(struct mc_server *server)
-{
-    return server->idle_clock != NULL && server->idle_clock->idle;
-}
-
 static int create(struct mc_server *server)
 {
     struct mc_idle_clock *clock = calloc(1, sizeof(*clock));

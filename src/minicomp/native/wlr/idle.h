@@ -10,8 +10,6 @@ struct mc_server;
 void mc_idle_activity(struct mc_server *server);
 /* Whether some visible surface inhibits idleness. */
 void mc_idle_inhibit(struct mc_server *server, bool inhibited);
-/* Between MC_EVENT_IDLE and MC_EVENT_RESUMED. */
-bool mc_idle_is_idle(struct mc_server *server);
 void mc_idle_finish(struct mc_server *server);
 
 #endif

@@ -123,7 +123,8 @@ static void handle_hub_modifiers(struct wl_listener *listener, void *data)
 
 static bool feeds_hub(const struct mc_device *device)
 {
-    return device->device->type == WLR_INPUT_DEVICE_KEYBOARD && !device->is_virtual && !device->has_own_keymap;
+    return device->device->type == WLR_INPUT_DEVICE_KEYBOARD && !device->is_virtual &&
+           !device->has_own_keymap;
 }
 
 /* How many keyboards hold a key down. wlr_keyboard keeps that list even without a keymap. */
@@ -319,21 +320,26 @@ static void leave_hub(struct mc_device *device)
 int mc_device_set_xkb_names(struct mc_server *server, uint64_t handle, const char *rules, const char *model,
                             const char *layout, const char *variant, const char *options)
 {
+    /* Compiled without the lock, as it takes milliseconds; so not with the seat's context. */
+    struct xkb_context *context = xkb_context_new(XKB_CONTEXT_NO_FLAGS);
+    if (context == NULL) {
+        return -ENOMEM;
+    }
+    xkb_context_set_log_level(context, XKB_LOG_LEVEL_CRITICAL);
+    struct xkb_rule_names names = {rules, model, layout, variant, options};
+    struct xkb_keymap *keymap = xkb_keymap_new_from_names(context, &names, XKB_KEYMAP_COMPILE_NO_FLAGS);
     mc_verb_begin(server);
     struct mc_device *device = mc_handles_get(&server->handles, MC_HANDLE_DEVICE, handle);
-    int result = device == NULL ? -ENOENT : feeds_hub(device) || device->has_own_keymap ? 0 : -EINVAL;
-    if (result == 0) {
-        struct xkb_rule_names names = {rules, model, layout, variant, options};
-        struct xkb_keymap *keymap =
-            xkb_keymap_new_from_names(server->seat->xkb, &names, XKB_KEYMAP_COMPILE_NO_FLAGS);
-        if (keymap != NULL) {
-            leave_hub(device);
-        }
-        if (keymap == NULL || !wlr_keyboard_set_keymap(device->device->keyboard, keymap)) {
-            result = -EINVAL;
-        }
-        xkb_keymap_unref(keymap);
+    int result = device == NULL ? -ENOENT : 0;
+    if (device != NULL && (keymap == NULL || !(feeds_hub(device) || device->has_own_keymap))) {
+        result = -EINVAL;
     }
+    if (result == 0) {
+        leave_hub(device);
+        result = wlr_keyboard_set_keymap(device->device->keyboard, keymap) ? 0 : -ENOMEM;
+    }
+    xkb_keymap_unref(keymap);
+    xkb_context_unref(context);
     mc_verb_end(server);
     return result;
 }

@@ -150,7 +150,7 @@ static struct wlr_output_mode *pick_mode(struct wlr_output *wlr_output, const st
     int32_t width = config->width, height = config->height;
     if (width == 0) {
         struct wlr_output_mode *preferred = wlr_output_preferred_mode(wlr_output);
-        if (preferred == NULL || config->refresh_mhz == 0) {
+        if (preferred == NULL || !config->highest_refresh) {
             return preferred;
         }
         width = preferred->width;
@@ -164,11 +164,32 @@ static struct wlr_output_mode *pick_mode(struct wlr_output *wlr_output, const st
         if (config->refresh_mhz != 0 && abs(mode->refresh - config->refresh_mhz) > 500) {
             continue;
         }
-        if (best == NULL || mode->refresh > best->refresh) {
+        bool nearer = best != NULL && config->refresh_mhz != 0 &&
+                      abs(mode->refresh - config->refresh_mhz) < abs(best->refresh - config->refresh_mhz);
+        if (best == NULL || nearer || (config->refresh_mhz == 0 && mode->refresh > best->refresh)) {
             best = mode;
         }
     }
     return best;
+}
+
+size_t mc_output_modes(struct mc_server *server, uint64_t handle, struct mc_output_mode *modes_ret, size_t max)
+{
+    size_t count = 0;
+    mc_verb_begin(server);
+    struct mc_output *output = find(server, handle);
+    struct wlr_output_mode *mode;
+    if (output != NULL) {
+        wl_list_for_each (mode, &output->wlr_output->modes, link) {
+            if (count < max) {
+                modes_ret[count] =
+                    (struct mc_output_mode){mode->width, mode->height, mode->refresh, mode->preferred};
+            }
+            count++;
+        }
+    }
+    mc_verb_end(server);
+    return count;
 }
 
 static void set_mode(struct wlr_output *wlr_output, const struct mc_output_config *config)
@@ -278,6 +299,7 @@ int mc_output_get_info(struct mc_server *server, uint64_t handle, struct mc_outp
         .handle = handle,
         .id = output->id,
         .enabled = wlr_output->enabled,
+        .hardware_cursor = wlr_output->hardware_cursor != NULL,
         .adaptive_sync = wlr_output->adaptive_sync_status == WLR_OUTPUT_ADAPTIVE_SYNC_ENABLED,
         .mode_width = wlr_output->width,
         .mode_height = wlr_output->height,

@@ -28,6 +28,13 @@
 struct mc_seat;
 struct mc_stack_item;
 
+/* How an output shows the pointer. */
+enum mc_cursor_plane {
+    MC_CURSOR_UNKNOWN = 0,
+    MC_CURSOR_HARDWARE = 1, /* a KMS plane: moving it costs no frame */
+    MC_CURSOR_SOFTWARE = 2, /* composed into frames */
+};
+
 /* Scene trees, bottom to top. A window's popups live in its own tree. */
 enum mc_stack {
     MC_STACK_BACKGROUND = 0, /* layer-shell background */
@@ -287,6 +294,7 @@ struct mc_output {
     bool capture_wanted; /* the next composed frame is to be copied */
     uint8_t *capture;    /* owned; the copy, until it is taken */
     int32_t capture_width, capture_height;
+    enum mc_cursor_plane cursor_plane; /* as last reported */
     struct wl_listener frame, needs_frame, present, commit, destroy;
 };
 

@@ -123,6 +123,7 @@ struct mc_output_config {
     bool enabled;
     int32_t width, height; /* 0, 0: preferred mode */
     int32_t refresh_mhz;   /* 0: the mode's own or, of several, the highest */
+    bool highest_refresh;  /* of the modes of that size */
     float scale;
     int32_t transform; /* enum wl_output_transform */
     bool automatic_position;
@@ -131,6 +132,13 @@ struct mc_output_config {
 };
 /* -EINVAL: the display refused it, nothing changed. */
 int mc_output_configure(struct mc_server *server, uint64_t handle, const struct mc_output_config *config);
+
+struct mc_output_mode {
+    int32_t width, height, refresh_mhz;
+    bool preferred;
+};
+/* The monitor's modes, as it lists them. Fills up to max; how many there are. */
+size_t mc_output_modes(struct mc_server *server, uint64_t handle, struct mc_output_mode *modes_ret, size_t max);
 
 /* Whether mc_output_configure would succeed; changes nothing. */
 int mc_output_test(struct mc_server *server, uint64_t handle, const struct mc_output_config *config);
@@ -161,6 +169,7 @@ struct mc_output_info {
     uint16_t id;
     char name[32], make[56], model[32], serial[32];
     bool enabled, adaptive_sync, modelled;
+    bool hardware_cursor; /* the picture it shows now is on a plane of its own */
     int32_t x, y, width, height; /* layout coordinates */
     int32_t mode_width, mode_height, refresh_mhz, phys_width_mm, phys_height_mm;
     float scale;

@@ -9,7 +9,8 @@
 #include "seat.h"
 
 /* One coordinate may be missing (NAN): then it stays as it is. */
-static void move_to(struct mc_seat *seat, struct wlr_input_device *device, uint32_t time_ms, double x, double y)
+static void move_to(struct mc_seat *seat, struct wlr_input_device *device, uint32_t time_ms, double x,
+                    double y)
 {
     if (wl_list_empty(&seat->server->output_layout->outputs)) {
         return;
@@ -23,7 +24,8 @@ static void handle_axis(struct wl_listener *listener, void *data)
 {
     struct mc_seat *seat = wl_container_of(listener, seat, tool_axis);
     struct wlr_event_tablet_tool_axis *event = data;
-    bool has_x = event->updated_axes & WLR_TABLET_TOOL_AXIS_X, has_y = event->updated_axes & WLR_TABLET_TOOL_AXIS_Y;
+    bool has_x = event->updated_axes & WLR_TABLET_TOOL_AXIS_X,
+         has_y = event->updated_axes & WLR_TABLET_TOOL_AXIS_Y;
     mc_seat_stamp(seat->server, MC_INPUT_MOTION, event->time_msec);
     if (has_x || has_y) {
         move_to(seat, event->device, event->time_msec, has_x ? event->x : NAN, has_y ? event->y : NAN);
