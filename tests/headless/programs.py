@@ -44,7 +44,7 @@ def picture_with(
     right: Callable[[Image], object],
     what: str,
     output: str | None = None,
-    timeout_s: float = 15.0,
+    timeout_s: float = 6.0,
 ) -> Image:
     """The screen, once it is as wanted. When it never is, the last picture is kept beside the message."""
     last: list[Image] = []
