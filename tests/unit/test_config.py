@@ -48,7 +48,7 @@ def test_shipped_configurations_load_and_survive_a_round_trip(name: str, tmp_pat
         (
             "[backend]\n\nkimd = 1",
             "test.toml:3: backend.kimd: unknown key; allowed are: kind, renderer, clock, socket, xwayland, "
-            'vt_switching (did you mean "kind"?)',
+            'vt_switching, gpu (did you mean "kind"?)',
         ),
         (
             '[backend]\nkind = "headles"',
@@ -58,6 +58,33 @@ def test_shipped_configurations_load_and_survive_a_round_trip(name: str, tmp_pat
         (
             '[[output]]\nname = "a"\n[[output]]\n# the second one\nscale = 0',
             "test.toml:5: output[1].scale: 0 is not allowed; allowed: a number above 0, at most 16",
+        ),
+        (
+            '[[input]]\ntype = "touchscreen"',
+            'test.toml:2: input[0].type: "touchscreen" is not allowed; allowed: one of "keyboard", "pointer", "touchpad", '
+            '"touch", "tablet" (did you mean "touch"?)',
+        ),
+        (
+            '[[input]]\nid = "46d:c52b"',
+            'test.toml:2: input[0].id: "46d:c52b" is not allowed; allowed: a device\'s "vendor:product" in hexadecimal, '
+            'as lsusb prints it, for example "046d:c52b"',
+        ),
+        (
+            "[[input]]\ncalibration = [1, 0, 0]",
+            "test.toml:2: input[0].calibration: a list is not allowed; allowed: the first two rows of libinput's "
+            "calibration matrix, [1, 0, 0, 0, 1, 0] for none",
+        ),
+        (
+            "[[input]]\naccel_speed = 2",
+            "test.toml:2: input[0].accel_speed: 2 is not allowed; allowed: a number from -1 to 1",
+        ),
+        (
+            "[idle]\noutput_off_after_s = -1",
+            "test.toml:2: idle.output_off_after_s: -1 is not allowed; allowed: seconds, 0 to 604800; 0 is never",
+        ),
+        (
+            '[backend]\ngpu = "card1"',
+            'test.toml:2: backend.gpu: "card1" is not allowed; allowed: a DRM device such as ',
         ),
         ("output = 3", "test.toml:1: output: 3 is not allowed; allowed: a list of tables"),
         (

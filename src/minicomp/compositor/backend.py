@@ -6,6 +6,7 @@ that run in an order of their own.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 from wlroots import lib as wlr
 
+log = logging.getLogger("minicomp.server")
+
 Kind = Literal["drm", "headless", "nested"]
 
 
@@ -28,6 +31,10 @@ def has_display_card() -> bool:
         return any(name.startswith("card") for name in os.listdir("/dev/dri"))
     except FileNotFoundError:
         return False
+
+
+def _cards() -> list[str]:
+    return sorted(f"/dev/dri/{name}" for name in os.listdir("/dev/dri") if name.startswith("card"))
 
 
 def choose_kind(configured: str) -> Kind:
@@ -57,7 +64,7 @@ def environment(**values: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def create_backend(server: Any, display: Any, kind: Kind) -> Any:
+def create_backend(server: Any, display: Any, kind: Kind, gpu: str = "") -> Any:
     """A `struct wlr_backend *`, not started. Raises PreconditionError that says what is missing."""
     if kind == "headless":
         backend = lib.mc_vdisplay_create(server, display)
@@ -83,7 +90,15 @@ def create_backend(server: Any, display: Any, kind: Kind) -> Any:
                 todo="load the graphics driver, or use --backend headless",
             )
         names = "libinput,drm"
-    with environment(WLR_BACKENDS=names):
+        for device in gpu.split(":") if gpu else ():
+            if not os.path.exists(device):
+                raise PreconditionError(
+                    f"there is no {device}", where="backend.gpu", todo=f"there are: {', '.join(_cards())}"
+                )
+        if os.geteuid() == 0:
+            log.warning("running as root: seatd and logind give a user of its own what a screen needs (docs/kiosk.md)")
+    variables = {"WLR_BACKENDS": names, **({"WLR_DRM_DEVICES": gpu} if gpu and kind == "drm" else {})}
+    with environment(**variables):
         backend = wlr.wlr_backend_autocreate(display)
     if not backend:
         raise PreconditionError(

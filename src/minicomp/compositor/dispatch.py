@@ -43,7 +43,6 @@ WINDOW_HOOKS: dict[str, tuple[str, Arguments]] = {
 """Events about a live window that need nothing but their hook: its name, and its arguments after the window."""
 
 PLAIN_HOOKS: dict[str, tuple[str, Arguments]] = {
-    "MC_EVENT_DEVICE_NEW": ("on_device_new", lambda handle, a, b: (handle, a, bool(b))),
     "MC_EVENT_DEVICE_GONE": ("on_device_gone", lambda handle, a, b: (handle,)),
     "MC_EVENT_CLIENT_NEW": ("on_client_new", lambda handle, a, b: (handle, a)),
     "MC_EVENT_CLIENT_GONE": ("on_client_gone", lambda handle, a, b: (handle, a)),
@@ -65,6 +64,7 @@ class Dispatcher:
         self.windows = Windows(compositor)
         self.layers = Layers(compositor)
         self.outputs: dict[int, Output] = {}  # those that are on
+        self._asleep: list[int] | None = None  # outputs that idleness switched off; None: not idle
         self.errors = 0
         self.current = ""
         self.request_stop: Callable[[], None] = lambda: log.warning("nobody is there to stop the compositor")
@@ -89,6 +89,9 @@ class Dispatcher:
             lib.MC_EVENT_LAYER_GONE: self._on_layer_gone,
             lib.MC_EVENT_LAYER_PRESSED: self._on_layer_pressed,
             lib.MC_EVENT_BINDING: self._on_binding,
+            lib.MC_EVENT_DEVICE_NEW: self._on_device_new,
+            lib.MC_EVENT_IDLE: self._on_idle,
+            lib.MC_EVENT_RESUMED: self._on_resumed,
             lib.MC_EVENT_BACKEND_LOST: self._on_backend_lost,
             lib.MC_EVENT_LOOP_ENDED: self._ignore,  # whoever runs the compositor watches for that itself
         }
@@ -155,7 +158,10 @@ class Dispatcher:
     # ---- outputs ----
 
     def _on_output_new(self, handle: int, a: int, b: int) -> None:
-        self.compositor.outputs.configure_new(handle)
+        if self.compositor.outputs.configure_new(handle) and self._asleep is not None:
+            # Monitors that are switched off often go and come again: that must not wake them.
+            self.compositor.outputs.set_enabled(handle, False)
+            self._asleep.append(handle)
         self._on_output_changed(handle, 0, 0)
 
     def _on_output_changed(self, handle: int, a: int, b: int) -> None:
@@ -170,6 +176,7 @@ class Dispatcher:
         self.outputs[handle] = output
         self._arrange(handle)
         if before is None:
+            self.compositor.inputs.map_all(self.outputs)
             self.guard("on_output_new", lambda: self.policy.on_output_new(self.outputs[handle]))
         elif before != self.outputs[handle]:
             self.guard("on_output_changed", lambda: self.policy.on_output_changed(self.outputs[handle]))
@@ -178,13 +185,35 @@ class Dispatcher:
         output = self.outputs.pop(handle, None)
         self.compositor.outputs.publish()
         if output is not None:
+            self.compositor.inputs.map_all(self.outputs)
             self.guard("on_output_gone", lambda: self.policy.on_output_gone(output))
 
     def _on_output_power(self, handle: int, a: int, b: int) -> None:
+        if self._asleep is not None and a:
+            self._wake()
         self.compositor.outputs.set_enabled(handle, bool(a))
 
     def _on_output_config(self, handle: int, a: int, b: int) -> None:
         self.compositor.outputs.apply_request(a, test_only=bool(b))
+
+    # ---- idleness ----
+
+    def _on_idle(self, handle: int, a: int, b: int) -> None:
+        if self._asleep is None:
+            self._asleep = list(self.outputs)
+            log.info("no input for %d s: switching the screens off", self.compositor.config.idle.output_off_after_s)
+            for output in self._asleep:
+                self.compositor.outputs.set_enabled(output, False)
+
+    def _on_resumed(self, handle: int, a: int, b: int) -> None:
+        self._wake()
+
+    def _wake(self) -> None:
+        asleep, self._asleep = self._asleep, None
+        for output in asleep or ():
+            if not self.compositor.outputs.set_enabled(output, True) and self.compositor.outputs.get(output):
+                log.warning("output %x does not come on again as it was; configuring it anew", output)
+                self.compositor.outputs.configure_new(output)
 
     def _arrange(self, handle: int) -> bool:
         """Arranges an output's layer surfaces; True when its usable area changed."""
@@ -304,6 +333,10 @@ class Dispatcher:
     def _on_binding(self, handle: int, a: int, b: int) -> None:
         _, action = self.compositor.seat.binding(a)
         self.guard("on_binding", lambda: self.policy.on_binding(action))
+
+    def _on_device_new(self, handle: int, a: int, b: int) -> None:
+        self.compositor.inputs.configure_new(handle, self.outputs)
+        self.guard("on_device_new", lambda: self.policy.on_device_new(handle, a, bool(b)))
 
     def _on_backend_lost(self, handle: int, a: int, b: int) -> None:
         log.error("the display device is lost")

@@ -10,7 +10,7 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from minicomp.config import parse_mode
+from minicomp.config import Mode, parse_mode
 from minicomp.native.wlr import ffi, lib
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class Output(NamedTuple):
     scale: float
     transform: str
     adaptive_sync: bool
+    hardware_cursor: bool  # the pointer's picture is on a plane of its own now
     modelled: bool
     latch_ns: int  # modelled displays: how long before a vblank a frame must be committed
     usable: tuple[int, int, int, int]  # x, y, width, height left by panels
@@ -60,6 +61,7 @@ class Outputs:
         self._manager = manager  # struct wlr_output_manager_v1 *
         self._config = config
         self._info = ffi.new("struct mc_output_info *")
+        self._before_off: dict[int, Output] = {}  # those that set_enabled switched off, as they were
 
     def get(self, handle: int) -> Output | None:
         """The output, or None when it is gone."""
@@ -82,6 +84,7 @@ class Outputs:
             scale=info.scale,
             transform=TRANSFORMS[info.transform],
             adaptive_sync=info.adaptive_sync,
+            hardware_cursor=info.hardware_cursor,
             modelled=info.modelled,
             latch_ns=info.latch_ns,
             usable=(info.usable_x, info.usable_y, info.usable_width, info.usable_height),
@@ -110,7 +113,10 @@ class Outputs:
         if output is None:
             return False
         settings = self._config.output_settings(output.name)
+        self._warn_of_unlisted_mode(output, settings)
         if self.configure(handle, settings):
+            if settings.enabled:
+                self._say_what_became(handle, settings)
             return settings.enabled
         if settings.mode != "preferred":
             log.warning("output %s refuses mode %s, trying its preferred mode", output.name, settings.mode)
@@ -123,10 +129,7 @@ class Outputs:
         request = ffi.new("struct mc_output_config *")
         request.enabled = settings.enabled
         if settings.mode == "highest-refresh":
-            request.refresh_mhz = 0
-            current = self.get(handle)
-            if current is not None and current.mode_width:
-                request.width, request.height = current.mode_width, current.mode_height
+            request.highest_refresh = True
         elif settings.mode != "preferred":
             mode = parse_mode(settings.mode)
             request.width, request.height = mode.width, mode.height
@@ -141,6 +144,33 @@ class Outputs:
         if result != 0:
             log.debug("output %x: configuration refused: %s", handle, os.strerror(-result))
         return bool(result == 0)
+
+    def modes(self, handle: int) -> list[Mode]:
+        """The monitor's modes, the preferred one first, without repetitions."""
+        modes = ffi.new("struct mc_output_mode[128]")
+        count = min(lib.mc_output_modes(self._server, handle, modes, 128), 128)
+        preferred_first = sorted(modes[0:count], key=lambda mode: not mode.preferred)
+        return list(dict.fromkeys(Mode(mode.width, mode.height, mode.refresh_mhz) for mode in preferred_first))
+
+    def _warn_of_unlisted_mode(self, output: Output, settings: OutputSettings) -> None:
+        if not settings.enabled or output.modelled or settings.mode in ("preferred", "highest-refresh"):
+            return
+        wanted, modes = parse_mode(settings.mode), self.modes(output.handle)
+        if modes and not any(_is_meant(wanted, mode) for mode in modes):
+            names = ", ".join(map(str, modes))
+            log.warning(
+                "output %s does not list the mode %s; trying it all the same; it lists: %s", output.name, wanted, names
+            )
+
+    def _say_what_became(self, handle: int, settings: OutputSettings) -> None:
+        output = self.get(handle)
+        if output is None:
+            return
+        mode = Mode(output.mode_width, output.mode_height, output.refresh_mhz)
+        level = logging.DEBUG if output.modelled else logging.INFO
+        log.log(level, "output %s: %s, scale %g, transform %s", output.name, mode, output.scale, output.transform)
+        if settings.adaptive_sync and not output.adaptive_sync:
+            log.warning("output %s: adaptive_sync is not available (monitor, driver or GPU)", output.name)
 
     def apply_request(self, configuration: int, *, test_only: bool) -> bool:
         """What an output-management client asks for in MC_EVENT_OUTPUT_CONFIG: tested or applied, and answered."""
@@ -167,6 +197,11 @@ class Outputs:
         output = self.get(handle)
         if output is None or output.enabled == enabled:
             return output is not None
+        if enabled:
+            output = self._before_off.pop(handle, output)
+        else:
+            self._before_off = {known: before for known, before in self._before_off.items() if self.get(known)}
+            self._before_off[handle] = output
         request = ffi.new("struct mc_output_config *")
         request.enabled = enabled
         request.width, request.height, request.refresh_mhz = output.mode_width, output.mode_height, output.refresh_mhz
@@ -174,7 +209,14 @@ class Outputs:
         request.transform = TRANSFORMS.index(output.transform)
         request.automatic_position = not output.width
         request.x, request.y = output.x, output.y
+        request.adaptive_sync = output.adaptive_sync
         return bool(lib.mc_output_configure(self._server, handle, request) == 0)
+
+
+def _is_meant(wanted: Mode, listed: Mode) -> bool:
+    """As the native plane picks: 60 means a listed 59.951, too."""
+    same_size = (wanted.width, wanted.height) == (listed.width, listed.height)
+    return same_size and (not wanted.refresh_mhz or abs(wanted.refresh_mhz - listed.refresh_mhz) <= 500)
 
 
 def _with_preferred_mode(settings: OutputSettings) -> OutputSettings:

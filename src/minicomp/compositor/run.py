@@ -47,6 +47,7 @@ class Supervisor:
         self.stop_signal = 0
         self.loop_ended = False
         self.on_tick: list[Any] = []
+        self.tick_ms: float = TICK_MS
         lib = compositor.lib
         self._log_fd = lib.mc_log_fd(compositor.logring)
         self._ended_fd = lib.mc_loop_ended_fd(compositor.server)
@@ -125,7 +126,7 @@ class Supervisor:
             if self.loop_ended or self.policy.fatal is not None:
                 self._end_child(kill_grace_ms)
                 return self._failed()
-            self.step(TICK_MS)
+            self.step(self.tick_ms)
 
     def _stopped(self, kill_grace_ms: int) -> int:
         if self.stop_signal > 0:
@@ -197,6 +198,8 @@ def run(config: Config, command: list[str], options: RunOptions, observe: Observ
         code: int
         try:
             wait_until_ready(supervisor)
+            if "WATCHDOG_USEC" in os.environ:
+                _feed_watchdog(supervisor)
             readiness.announce(options.ready_fd, compositor.socket, compositor.x11_display)
             log.info("ready: WAYLAND_DISPLAY=%s (%s)", compositor.socket, compositor.backend_kind)
             with ExitStack() as observers:
@@ -219,6 +222,15 @@ def run(config: Config, command: list[str], options: RunOptions, observe: Observ
         if stuck:
             return _leave_stuck(cleanup, code)
         return code
+
+
+def _feed_watchdog(supervisor: Supervisor) -> None:
+    from minicomp.compositor.watchdog import Watchdog, interval_s
+
+    wanted_s = interval_s()
+    if wanted_s:
+        supervisor.on_tick.append(Watchdog(supervisor.compositor.server, wanted_s).tick)
+        supervisor.tick_ms = min(supervisor.tick_ms, wanted_s * 1000 / 6)
 
 
 def _trace_path(cleanup: ExitStack, config: Config, options: RunOptions) -> Path | None:

@@ -32,7 +32,15 @@ class Device(NamedTuple):
     type: str
     name: str
     is_virtual: bool
-    output_name: str
+    output_name: str  # the output that the hardware says it belongs to, or ""
+    is_libinput: bool
+    is_touchpad: bool
+    id: str  # "vendor:product" in hexadecimal
+
+    @property
+    def kind(self) -> str:
+        """Its type as [[input]] names it."""
+        return "touchpad" if self.is_touchpad else self.type
 
 
 class Pointer(NamedTuple):
@@ -189,6 +197,9 @@ class Seat:
             ffi.string(info.name).decode("utf-8", "replace"),
             bool(info.is_virtual),
             ffi.string(info.output_name).decode("utf-8", "replace"),
+            bool(info.is_libinput),
+            bool(info.is_touchpad),
+            f"{info.vendor:04x}:{info.product:04x}",
         )
 
     def map_to_output(self, device: int, output: int) -> bool:

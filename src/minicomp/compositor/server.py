@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from minicomp.compositor import backend as backends
 from minicomp.compositor.globals import apply_trust, create_globals, grants_of, trusts_own_uid
+from minicomp.compositor.inputs import Inputs
 from minicomp.compositor.outputs import Outputs
 from minicomp.compositor.seat import Seat
 from minicomp.config import parse_mode
@@ -58,6 +59,7 @@ class Compositor:
         self.x11_display = ""
         self.outputs: Outputs
         self.seat: Seat
+        self.inputs: Inputs
         self.logring: Any = None
         self._undo = ExitStack()
         self.children: list[int] = []  # pids started by spawn(), reaped by whoever runs the supervisor
@@ -99,7 +101,7 @@ class Compositor:
         parts.step_start_ns = time.monotonic_ns()
         lib.mc_server_set_parts(server, parts)  # the modelled display needs the clock and the event loop
 
-        parts.backend = backend = backends.create_backend(server, self.display, self.backend_kind)
+        parts.backend = backend = backends.create_backend(server, self.display, self.backend_kind, config.backend.gpu)
         destroy_backend = Once(wlr.wlr_backend_destroy, backend)
         undo.callback(destroy_backend)
         parts.renderer = renderer = backends.create_renderer(backend, self.renderer_name, self.backend_kind)
@@ -147,6 +149,8 @@ class Compositor:
         apply_trust(server, config, self.backend_kind)
         create_globals(self)
         self.seat = Seat(server, config)
+        self.inputs = Inputs(server, config, self.seat)
+        _check("idle time-out", lib.mc_idle_set_timeout(server, config.idle.output_off_after_s * 1000))
         self.outputs = Outputs(server, config, self.output_manager)
         self._open_socket()
         if self.backend_kind == "headless":

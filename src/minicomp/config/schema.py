@@ -64,6 +64,17 @@ SocketName = Annotated[
         description='the name of a socket in XDG_RUNTIME_DIR (no "/"), or "" for the first free wayland-N',
     ),
 ]
+DeviceId = Annotated[
+    str,
+    Meta(
+        pattern=r"^[0-9a-fA-F]{4}:[0-9a-fA-F]{4}$",
+        description='a device\'s "vendor:product" in hexadecimal, as lsusb prints it, for example "046d:c52b"',
+    ),
+]
+Calibration = Annotated[
+    tuple[float, float, float, float, float, float],
+    Meta(description="the first two rows of libinput's calibration matrix, [1, 0, 0, 0, 1, 0] for none"),
+]
 Fraction = Annotated[float, Meta(gt=0, le=16, description="a number above 0, at most 16")]
 Milliseconds = Annotated[int, Meta(ge=0, le=3_600_000, description="milliseconds, 0 to 3600000")]
 
@@ -81,6 +92,9 @@ class BackendSettings(Section, frozen=True):
     socket: SocketName = ""
     xwayland: bool = False
     vt_switching: bool = True  # Ctrl+Alt+F1 ... (drm)
+    gpu: Annotated[
+        str, Meta(pattern=r"^(/.*)?$", description='a DRM device such as "/dev/dri/card1", or "" for the first one')
+    ] = ""  # several with colons between: the first renders (drm)
 
 
 class OutputSettings(Section, frozen=True):
@@ -93,6 +107,47 @@ class OutputSettings(Section, frozen=True):
     position: Annotated[tuple[int, int], Meta(description="[x, y] in layout coordinates")] | None = None
     enabled: bool = True
     adaptive_sync: bool = False
+
+
+class InputSettings(Section, frozen=True):
+    """Settings for the input devices that fit every condition given; the first [[input]] that fits counts.
+
+    What is left out stays as libinput has it. A layout, variant, options or model make a keyboard independent of the
+    others: clients see its keymap while it is used (barcode scanners, numeric pads).
+    """
+
+    # Conditions. `minicomp run --set log.level=debug` logs every device with its name, type and id.
+    name: Annotated[str, Meta(min_length=1, description='a name or pattern: "*Touchscreen*", "*"')] = "*"
+    type: Literal["keyboard", "pointer", "touchpad", "touch", "tablet"] | None = None
+    id: DeviceId | None = None
+
+    events: Literal["enabled", "disabled", "disabled-on-external-mouse"] | None = None
+    map_to_output: Annotated[str, Meta(min_length=1, description='an output\'s name or pattern: "HDMI-A-1"')] | None = (
+        None
+    )
+    calibration: Calibration | None = None
+    tap: bool | None = None
+    tap_drag: bool | None = None
+    natural_scroll: bool | None = None
+    left_handed: bool | None = None
+    middle_emulation: bool | None = None
+    disable_while_typing: bool | None = None
+    accel_profile: Literal["flat", "adaptive"] | None = None
+    accel_speed: Annotated[float, Meta(ge=-1, le=1, description="a number from -1 to 1")] | None = None
+    scroll_method: Literal["none", "two-finger", "edge", "on-button"] | None = None
+    click_method: Literal["none", "button-areas", "clickfinger"] | None = None
+    layout: str = ""
+    variant: str = ""
+    options: str = ""
+    model: str = ""
+
+
+class IdleSettings(Section, frozen=True):
+    """What happens without input. Visible clients that inhibit idleness (videos) prevent it."""
+
+    output_off_after_s: Annotated[int, Meta(ge=0, le=604_800, description="seconds, 0 to 604800; 0 is never")] = (
+        0  # any input switches the screens on again
+    )
 
 
 class HeadlessSettings(Section, frozen=True):
@@ -219,6 +274,8 @@ class Config(Section, frozen=True):
 
     backend: BackendSettings = BackendSettings()
     output: tuple[OutputSettings, ...] = ()
+    input: tuple[InputSettings, ...] = ()
+    idle: IdleSettings = IdleSettings()
     headless: HeadlessSettings = HeadlessSettings()
     render: RenderSettings = RenderSettings()
     pacing: PacingSettings = PacingSettings()
