@@ -58,8 +58,8 @@ static void guard_layer_popup(struct wl_resource *resource, const union wl_argum
 static void guard_ack(struct wl_resource *resource, uint32_t serial)
 {
     struct wlr_xdg_surface *surface = wlr_xdg_surface_from_resource(resource);
-    if (surface == NULL || surface->role != WLR_XDG_SURFACE_ROLE_TOPLEVEL || !mc_xdg_is_unmapped(surface) ||
-        (int32_t)(serial - surface->scheduled_serial) > 0) {
+    if (surface == NULL || surface->role != WLR_XDG_SURFACE_ROLE_TOPLEVEL ||
+        !mc_xdg_forgot(surface, serial)) {
         return;
     }
     struct wlr_xdg_surface_configure *configure;

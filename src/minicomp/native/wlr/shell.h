@@ -74,6 +74,8 @@ struct mc_window {
     bool in_grace;        /* while held: events to its client are withheld (mc_client_withhold) */
     bool unmap_commit;    /* the commit being applied is the one that unmapped it */
     bool initial_pending; /* unmapped: the next commit is an initial one */
+    bool ever_unmapped;
+    uint32_t forgotten_serial; /* wlroots forgot the configures up to this one when it was unmapped */
     struct wl_listener map, unmap, destroy, commit, request_maximize, request_fullscreen, request_minimize,
         request_move, request_resize, request_menu, set_title, set_app_id, set_parent;
 };
@@ -105,9 +107,9 @@ void mc_xdg_handle_new_surface(struct wl_listener *listener, void *data);
 void mc_xdg_configure(struct mc_window *window, int width, int height, uint32_t states);
 uint32_t mc_xdg_states(struct mc_window *window);
 void mc_xdg_send_drag(struct mc_window *window, bool resizing);
-/* It was mapped and is not any more; the next configure that counts is the answer to its next initial commit.
- */
-bool mc_xdg_is_unmapped(struct wlr_xdg_surface *xdg);
+/* A configure that was under way when the window was unmapped, which wlroots has forgotten: the client may
+ * still ack it. */
+bool mc_xdg_forgot(struct wlr_xdg_surface *xdg, uint32_t serial);
 /* Detaches from wlroots' object, which may outlive the window. */
 void mc_xdg_detach(struct mc_window *window);
 

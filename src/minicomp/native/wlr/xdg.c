@@ -150,7 +150,8 @@ static void handle_unmap(struct wl_listener *listener, void *data)
     struct wlr_xdg_toplevel *toplevel = window->xdg->toplevel;
     mc_window_unmapped(window);
     /* "The client will have to start again from the initial commit", which wlroots 0.15 does not answer. */
-    window->unmap_commit = window->initial_pending = true;
+    window->unmap_commit = window->initial_pending = window->ever_unmapped = true;
+    window->forgotten_serial = window->xdg->scheduled_serial;
     toplevel->scheduled = (struct wlr_xdg_toplevel_configure){0};
     toplevel->requested.maximized = toplevel->requested.minimized = toplevel->requested.fullscreen = false;
 }
@@ -270,12 +271,12 @@ static void handle_set_parent(struct wl_listener *listener, void *data)
                    parent != NULL ? (int64_t)parent->tag.handle : 0, 0);
 }
 
-bool mc_xdg_is_unmapped(struct wlr_xdg_surface *xdg)
+bool mc_xdg_forgot(struct wlr_xdg_surface *xdg, uint32_t serial)
 {
     /* A toplevel's data is its window's tree, whose data is the window's first member. */
     struct wlr_scene_node *node = xdg->data;
     struct mc_window *window = node != NULL ? node->data : NULL;
-    return window != NULL && window->initial_pending;
+    return window != NULL && window->ever_unmapped && (int32_t)(serial - window->forgotten_serial) <= 0;
 }
 
 void mc_xdg_detach(struct mc_window *window)
