@@ -51,6 +51,8 @@ def test_headless_under_sanitizers(sanitized: Path) -> None:
         "MINICOMP_TEST_PRELOAD": "1",
     }
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-o", "addopts=", *TESTS]
+    # It watches memory grow, which AddressSanitizer's quarantine does by itself.
+    command += ["--deselect", "tests/headless/test_teardown.py::test_started_and_stopped_thirty_times"]
     result = subprocess.run(command, cwd=REPO, env=environment, capture_output=True, text=True, timeout=560)
     output = result.stdout + result.stderr
     assert "ERROR: AddressSanitizer" not in output and "runtime error:" not in output, output[-8000:]
