@@ -19,6 +19,7 @@ COMMANDS = {
     "run": "run the compositor, with or without a command inside it",
     "demo": "run a client on the modelled display for some seconds and show where each frame's time went",
     "doctor": "check everything minicomp needs on this machine, and say what to do",
+    "inspect": "show a process's file descriptors: dma-bufs, sockets, and which are one open file",
     "trace": "summarise or export a run file written with `run --trace`",
     "config": "check a configuration file, or show the effective settings",
 }
@@ -82,6 +83,7 @@ def _dispatch(arguments: list[str]) -> int:
         "run": _run,
         "demo": _demo,
         "doctor": _doctor,
+        "inspect": _inspect,
         "trace": _trace,
         "config": _config,
     }
@@ -267,6 +269,12 @@ def _doctor(arguments: list[str]) -> int:
     from minicomp.doctor.command import main as doctor
 
     return doctor(arguments)
+
+
+def _inspect(arguments: list[str]) -> int:
+    from minicomp.inspect.command import main as inspect
+
+    return inspect(arguments)
 
 
 def _trace(arguments: list[str]) -> int:

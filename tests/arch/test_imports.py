@@ -39,6 +39,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "minicomp.logs": (),
     "minicomp.config": ("minicomp.config", "minicomp.errors"),
     "minicomp.doctor": ("minicomp.doctor", "minicomp.errors"),
+    "minicomp.inspect": ("minicomp.errors", "minicomp.inspect"),
     # A compiled module is seen by its own __init__ only.
     "minicomp.native": (),
     "minicomp.native.pure": ("minicomp.native.pure._pure",),
