@@ -275,6 +275,11 @@ int mc_output_configure(struct mc_server *server, uint64_t handle, const struct 
     struct wlr_box *box = wlr_output_layout_get_box(server->output_layout, wlr_output);
     output->usable = box != NULL ? *box : (struct wlr_box){0};
     mc_scene_refresh_outputs(server);
+    if (config->enabled) {
+        /* What was wanted while it was off is forgotten, and is not told again while it stands. */
+        wlr_output->needs_frame = false;
+        wlr_output_damage_whole(wlr_output);
+    }
     mc_push(server, MC_EVENT_OUTPUT_CHANGED, handle, 0, 0);
     mc_verb_end(server);
     return 0;
