@@ -24,6 +24,7 @@ from .errors import BenchError, Unavailable
 from .plan import PLANS
 from .report import render
 from .tinywl import build_tinywl
+from .vm_guest import SCENES
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 UNPRIVILEGED_USER = "nobody"
@@ -38,11 +39,16 @@ examples:
   scripts/bench --quick                     about a minute: a first look
   scripts/bench --json before.json          about six minutes: numbers to keep
   scripts/bench --show before.json          the table of an earlier run
+  scripts/bench --vm                        latency on real KMS beside sway: ten minutes; --quick: three
 """
 
 
 def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(argv)
+    if options.vm:
+        from . import vm  # the lab's modules are not needed for the headless run
+
+        return vm.run(options)
     try:
         if options.show is not None:
             result = json.loads(options.show.read_text())
@@ -68,7 +74,18 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    # Latency on real KMS in the VM will be a second kind of run beside this headless one: --vm.
+    parser.add_argument(
+        "--vm",
+        action="store_true",
+        help="instead: commit -> presented and missed flips on real KMS, in a virtual machine's virtual time",
+    )
+    parser.add_argument(
+        "--scene", action="append", default=[], choices=SCENES, help="with --vm: only this scene (repeatable)"
+    )
+    parser.add_argument("--twice", action="store_true", help="with --vm: boot each image again and compare the figures")
+    parser.add_argument(
+        "--keep", type=Path, metavar="DIR", help="with --vm: the clients' logs and the run files to DIR"
+    )
     parser.add_argument("--quick", action="store_true", help="about a minute, with few rounds and no intervals")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every single measurement to FILE")
     parser.add_argument("--show", type=Path, metavar="FILE", help="measure nothing, print the table of a --json FILE")

@@ -1,0 +1,109 @@
+"""The latency measurements as tables in ms and in refresh periods, with the targets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from minicomp.lab.pipeline.percentiles import wilson_interval
+
+from .report import table
+from .vm_frames import Measured, OwnCount
+
+TARGET_MISS_RATE = 0.001  # minicomp's pacing.target_miss_rate, by default
+MISS_MARGIN = 0.001
+TARGET_P50_REFRESH = 0.18
+TARGET_P99_REFRESH = 0.25
+HEADER = ["", "p50 ms", "p90", "p99", "max", "p50 refr.", "p99", "missed", "of", "95 % <=", "own: missed/late"]
+
+
+def render(result: Mapping[str, Any]) -> str:
+    """The whole report of a result as `vm.measure` makes it (or as it was read from a --json file)."""
+    parts = [_head(result)]
+    for scene in result["scenes"]:
+        parts.append(_scene(scene))
+    return "\n\n".join(parts)
+
+
+def load(row: Mapping[str, Any]) -> Measured:
+    own = row["own"]
+    return Measured(**{**row, "own": OwnCount(**own) if own else None})
+
+
+Goal = tuple[str, float, float, str]  # name, value, limit, verdict
+
+
+def targets(minicomp: Measured) -> list[Goal]:
+    """What minicomp must reach with one client that only draws."""
+    times = (("p50", minicomp.p50_ms, TARGET_P50_REFRESH), ("p99", minicomp.p99_ms, TARGET_P99_REFRESH))
+    goals = [(name, minicomp.periods(value_ms), limit) for name, value_ms, limit in times]
+    judged = [(f"{name}, refresh periods", v, limit, "pass" if v <= limit else "MISS") for name, v, limit in goals]
+    return [*judged, miss_target(minicomp)]
+
+
+def miss_target(measured: Measured) -> Goal:
+    """A few hundred frames without any miss do not show that one in a thousand is kept: then it cannot be told."""
+    limit = TARGET_MISS_RATE + MISS_MARGIN
+    if measured.upper_rate <= limit:
+        verdict = "pass"
+    elif wilson_interval(measured.misses, measured.frames)[0] > limit:
+        verdict = "MISS"
+    elif wilson_interval(0, measured.frames)[1] > limit:
+        verdict = "cannot tell: too few frames"
+    else:
+        verdict = "MISS"
+    return "missed, 95 % upper bound", measured.upper_rate, limit, verdict
+
+
+def differences(measured: Mapping[str, Any], again: Mapping[str, Any]) -> tuple[int, float]:
+    """How many contenders have other figures in a second run of the same image, and the largest relative difference
+    of a percentile."""
+    keys = ("p50_ms", "p90_ms", "p99_ms", "max_ms")
+    other = [name for name in measured if measured[name] != again.get(name)]
+    largest = (abs(again[n][k] / measured[n][k] - 1) for n in measured.keys() & again.keys() for k in keys)
+    return len(other), max(largest, default=0.0)
+
+
+def beaten_by(measured: Mapping[str, Measured]) -> list[str]:
+    """The sway settings that miss no more often than minicomp and have a lower or equal median."""
+    mine = measured["minicomp"]
+    return [
+        name
+        for name, other in measured.items()
+        if name.startswith("sway") and other.misses <= mine.misses and other.p50_ms <= mine.p50_ms
+    ]
+
+
+def _head(result: Mapping[str, Any]) -> str:
+    return (
+        f"commit -> presented on KMS in virtual time: {result['plan']} run, {result['display']}, pixman, 1 CPU, "
+        f"pulse {result['window']} with full damage\n"
+        f"minicomp {result.get('tree', 'of an unknown commit')}, sway {result['sway']}; host time {result['host_s']:.0f} s"
+    )
+
+
+def _scene(scene: Mapping[str, Any]) -> str:
+    measured = {name: load(row) for name, row in scene["measured"].items()}
+    refresh_ms = next((m.refresh_ms for m in measured.values()), 0.0)
+    title = f"{scene['name']}: {scene['what']}; {scene['frames']} frames after {scene['warm_up']}"
+    lines = [f"{title}; refresh {refresh_ms:.3f} ms", table(HEADER, [_row(name, m) for name, m in measured.items()])]
+    lines += [f"{name} FAILED: {why}" for name, why in scene["failed"].items()]
+    if "minicomp" in measured:
+        goals = targets(measured["minicomp"]) if scene["name"] == "plain" else [miss_target(measured["minicomp"])]
+        lines += [f"  target: {name} {value:.4f} <= {limit:g}: {verdict}" for name, value, limit, verdict in goals]
+        better = beaten_by(measured)
+        verdict = f"MISS ({', '.join(better)})" if better else "pass"
+        lines.append(f"  target: lower median than every sway setting that misses as rarely: {verdict}")
+    if scene.get("again") is not None:
+        other, largest = differences(scene["measured"], scene["again"])
+        differ = f"{other} of {len(measured)} contenders differ, percentiles by {largest:.2%} at most"
+        same = differ if other else "every figure the same"
+        lines.append(f"  the same image once more: {same}")
+    return "\n".join(lines)
+
+
+def _row(name: str, m: Measured) -> list[str]:
+    times = [f"{value:.3f}" for value in (m.p50_ms, m.p90_ms, m.p99_ms, m.max_ms)]
+    periods = [f"{m.periods(value):.3f}" for value in (m.p50_ms, m.p99_ms)]
+    own = f"{m.own.missed}/{m.own.client_late}" if m.own else "-"
+    return [name, *times, *periods, str(m.misses), str(m.frames), f"{m.upper_rate:.2%}", own]
