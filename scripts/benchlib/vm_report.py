@@ -78,7 +78,7 @@ def _head(result: Mapping[str, Any]) -> str:
     return (
         f"commit -> presented on KMS in virtual time: {result['plan']} run, {result['display']}, pixman, 1 CPU, "
         f"pulse {result['window']} with full damage\n"
-        f"minicomp {result.get('tree', 'of an unknown commit')}, sway {result['sway']}; host time {result['host_s']:.0f} s"
+        f"minicomp {result['tree']}, sway {result['sway']}; host time {result['host_s']:.0f} s"
     )
 
 

@@ -142,7 +142,14 @@ def test_the_report_shows_both_units_failures_and_the_second_run() -> None:
         "failed": {"sway 4/4": "exit code 2"},
         "again": {"minicomp": row | {"p50_ms": 2.02}, "sway": asdict(measured(26.0))},
     }
-    head = {"plan": "full", "display": "bochs-display", "window": "400x300", "sway": "1.7", "host_s": 1.0}
+    head = {
+        "plan": "full",
+        "display": "bochs-display",
+        "window": "400x300",
+        "sway": "1.7",
+        "tree": "abc",
+        "host_s": 1.0,
+    }
     text = vm_report.render(json.loads(json.dumps(head | {"scenes": [scene]})))
     line = next(line for line in text.splitlines() if line.startswith("minicomp"))
     assert line.split() == ["minicomp", *["2.000"] * 4, "0.150", "0.150", "0", "3000", "0.13%", "1/2"]
