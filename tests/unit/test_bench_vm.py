@@ -151,7 +151,7 @@ def test_the_report_shows_both_units_failures_and_the_second_run() -> None:
         "host_s": 1.0,
     }
     text = vm_report.render(json.loads(json.dumps(head | {"scenes": [scene]})))
-    line = next(line for line in text.splitlines() if line.startswith("minicomp"))
+    line = next(line for line in text.splitlines() if line.startswith("minicomp  "))
     assert line.split() == ["minicomp", *["2.000"] * 4, "0.150", "0.150", "0", "3000", "0.13%", "1/2"]
     assert "sway 4/4 FAILED: exit code 2" in text
     assert "1 of 2 contenders differ, percentiles by 1.00% at most" in text
