@@ -125,13 +125,31 @@ static void handle_new_output(struct wl_listener *listener, void *data)
     mc_push(server, MC_EVENT_OUTPUT_NEW, output->handle, 0, 0);
 }
 
+/* The layout closes the gap that an output leaves, and makes room for one with a fixed place. */
+static void handle_layout_change(struct wl_listener *listener, void *data)
+{
+    struct mc_server *server = wl_container_of(listener, server, layout_change);
+    (void)data;
+    struct mc_output *output;
+    wl_list_for_each (output, &server->outputs, link) {
+        struct wlr_box *box = wlr_output_layout_get_box(server->output_layout, output->wlr_output);
+        if (box == NULL || memcmp(box, &output->place, sizeof(*box)) == 0) {
+            continue;
+        }
+        output->place = output->usable = *box;
+        mc_push(server, MC_EVENT_OUTPUT_CHANGED, output->handle, 0, 0);
+    }
+}
+
 void mc_outputs_attach(struct mc_server *server)
 {
+    mc_listen(&server->output_layout->events.change, &server->layout_change, handle_layout_change);
     mc_listen(&server->backend->events.new_output, &server->new_output, handle_new_output);
 }
 
 void mc_outputs_detach(struct mc_server *server)
 {
+    mc_unlisten(&server->layout_change);
     mc_unlisten(&server->new_output);
     struct mc_output *output, *next;
     wl_list_for_each_safe (output, next, &server->outputs, link) {
@@ -173,7 +191,8 @@ static struct wlr_output_mode *pick_mode(struct wlr_output *wlr_output, const st
     return best;
 }
 
-size_t mc_output_modes(struct mc_server *server, uint64_t handle, struct mc_output_mode *modes_ret, size_t max)
+size_t mc_output_modes(struct mc_server *server, uint64_t handle, struct mc_output_mode *modes_ret,
+                       size_t max)
 {
     size_t count = 0;
     mc_verb_begin(server);

@@ -289,6 +289,7 @@ struct mc_output {
     uint64_t deadline_ns;         /* the earlier of callback_ns and the queued frame's start; 0: none */
     struct mc_timer deadline;     /* for deadline_ns, while the loop thread renders */
     struct mc_timer estimate;     /* the vblank at which no flip happens */
+    struct wlr_box place; /* in the layout, as the policy was told */
     struct wlr_box usable;        /* layout coordinates, less layer-shell exclusive zones; set by policy */
     bool callback_wish;  /* needs_frame was raised by the commit being applied, for a frame callback alone */
     bool capture_wanted; /* the next composed frame is to be copied */
