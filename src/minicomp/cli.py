@@ -2,7 +2,8 @@
 
 The composition root: the one place that may import from every room, and does so inside the functions that need it, so
 that `minicomp run` starts fast (no lab, no tables, no bindings before the configuration is known to be good; a test
-lists what `run` may import). Commands with many options of their own (doctor, demo, trace) bring their own parsers.
+lists what `run` may import). Commands with many options of their own (doctor, demo, trace, lab, top) bring their own
+parsers.
 """
 
 import argparse
@@ -21,6 +22,8 @@ COMMANDS = {
     "doctor": "check everything minicomp needs on this machine, and say what to do",
     "inspect": "show a process's file descriptors: dma-bufs, sockets, and which are one open file",
     "trace": "summarise or export a run file written with `run --trace`",
+    "top": "watch a running compositor's frames, from the run file that it is writing",
+    "lab": "experiments on run files: lab replay computes the same frames under other schedulers",
     "config": "check a configuration file, or show the effective settings",
 }
 
@@ -85,6 +88,8 @@ def _dispatch(arguments: list[str]) -> int:
         "doctor": _doctor,
         "inspect": _inspect,
         "trace": _trace,
+        "top": _top,
+        "lab": _lab,
         "config": _config,
     }
     if arguments and arguments[0] in commands:
@@ -282,6 +287,27 @@ def _trace(arguments: list[str]) -> int:
 
     parser = argparse.ArgumentParser(prog="minicomp trace", description="Summarise or export a run file.")
     commands.add_arguments(parser)
+    options = parser.parse_args(arguments)
+    code: int = options.run(options)
+    return code
+
+
+def _top(arguments: list[str]) -> int:
+    from minicomp.lab.top import command
+
+    parser = argparse.ArgumentParser(prog="minicomp top")
+    command.add_arguments(parser)
+    return command.run(parser.parse_args(arguments))
+
+
+def _lab(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="minicomp lab", description="Experiments.")
+    actions = parser.add_subparsers(dest="lab_command", required=True, metavar="ACTION")
+    replay = actions.add_parser("replay", help="the same frames under other frame schedulers")
+
+    from minicomp.lab.replay import commands
+
+    commands.add_arguments(replay)
     options = parser.parse_args(arguments)
     code: int = options.run(options)
     return code

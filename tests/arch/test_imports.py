@@ -58,6 +58,15 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "minicomp.lab.pipeline": ("minicomp.errors", "minicomp.lab.pipeline"),
     "minicomp.lab.pipeline.commands": ("minicomp.errors", "minicomp.lab.pipeline", "minicomp.lab.report"),
     "minicomp.lab.report": ("minicomp.errors", "minicomp.lab.pipeline", "minicomp.lab.report"),
+    # Drives the compositor's own pacing code, which needs no wlroots either.
+    "minicomp.lab.replay": (
+        "minicomp.errors",
+        "minicomp.lab.pipeline",
+        "minicomp.lab.replay",
+        "minicomp.lab.report.text",
+        "minicomp.native.pure",
+    ),
+    "minicomp.lab.top": ("minicomp.errors", "minicomp.lab.pipeline", "minicomp.lab.top"),
     "minicomp.lab.experiments": (
         "minicomp.errors",
         "minicomp.lab.experiments",

@@ -47,6 +47,7 @@ def join_frames(records: Records, *, stepped: bool) -> Frames:
     if not stepped:  # these two are CLOCK_MONOTONIC always, a plan is on the modelled clock when stepped
         planned = np.where(planned != MISSING, planned, wake_planned)
         planned = np.where(planned != MISSING, planned, compose_begin)
+    budget_us = columns.flags(Point.FRAME_PLANNED)
     present_flags = columns.flags(Point.PRESENTED)
     told = columns.time(Point.PRESENTED)
     known = told != MISSING
@@ -60,6 +61,7 @@ def join_frames(records: Records, *, stepped: bool) -> Frames:
         reason=take(records.flags, queued),
         predicted_ns=_nonzero(take(records.arg, columns.predicting(composing))),
         planned_ns=planned,
+        budget_ns=np.where(budget_us > 0, budget_us * 1000, MISSING),
         wake_ns=take(records.t_ns, wake),
         wake_planned_ns=wake_planned,
         lock_begin_ns=lock_begin,

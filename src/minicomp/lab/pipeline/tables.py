@@ -33,6 +33,8 @@ class Frames:
     predicted_ns: Ints
     planned_ns: Ints
     """When composing was planned to begin: FRAME_PLANNED, else RENDER_WAKE's plan, else when composing began."""
+    budget_ns: Ints
+    """How long before its vblank the pacing wanted the frame to begin (FRAME_PLANNED's flags)."""
     wake_ns: Ints
     wake_planned_ns: Ints
     lock_begin_ns: Ints
