@@ -213,3 +213,12 @@ def test_a_rule_without_a_condition_is_refused() -> None:
     result = run_minicomp("--set", 'trust.client=[{globals=["all"]}]', "--", "true")
     assert result.returncode == 2
     assert "exe, uid, socket" in result.stderr and len(result.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="WAYLAND_SOCKET stays in a script's environment: its second program finds a connection that is used up",
+)
+def test_every_program_of_a_script_connects_under_listed_trust() -> None:
+    result = run_minicomp("--set", "trust.mode=listed", "--", "sh", "-ec", f"{INFO}; {INFO}")
+    assert result.stdout.count("'wl_compositor'") == 2, result.stderr
