@@ -13,6 +13,8 @@
 #include "server.h"
 #include "vdisplay.h"
 
+#define SIZE_MAX_PIXELS 16384
+
 /* What an output.commit changed that clients, windows and the pointer must hear of. */
 #define STATE_PLACE                                                                                          \
     (WLR_OUTPUT_STATE_MODE | WLR_OUTPUT_STATE_SCALE | WLR_OUTPUT_STATE_TRANSFORM | WLR_OUTPUT_STATE_ENABLED)
@@ -242,8 +244,17 @@ static void fill_pending(struct wlr_output *wlr_output, const struct mc_output_c
     }
 }
 
+/* wlroots allocates a buffer for the mode before it asks the display, and reckons its bytes in an int. */
+static bool is_too_large(const struct mc_output_config *config)
+{
+    return config->enabled && (config->width > SIZE_MAX_PIXELS || config->height > SIZE_MAX_PIXELS);
+}
+
 static bool apply(struct wlr_output *wlr_output, const struct mc_output_config *config)
 {
+    if (is_too_large(config)) {
+        return false;
+    }
     fill_pending(wlr_output, config);
     if (!wlr_output_test(wlr_output)) {
         wlr_output_rollback(wlr_output);
@@ -257,7 +268,9 @@ int mc_output_test(struct mc_server *server, uint64_t handle, const struct mc_ou
     mc_verb_begin(server);
     struct mc_output *output = find(server, handle);
     int result = -ENOENT;
-    if (output != NULL) {
+    if (output != NULL && is_too_large(config)) {
+        result = -EINVAL;
+    } else if (output != NULL) {
         fill_pending(output->wlr_output, config);
         result = wlr_output_test(output->wlr_output) ? 0 : -EINVAL;
         wlr_output_rollback(output->wlr_output);
