@@ -46,7 +46,7 @@ def miss_target(measured: Measured) -> Goal:
     limit = TARGET_MISS_RATE + MISS_MARGIN
     if measured.upper_rate <= limit:
         verdict = "pass"
-    elif wilson_interval(measured.misses, measured.frames)[0] > limit:
+    elif wilson_interval(measured.misses, measured.frames)[0] > TARGET_MISS_RATE:
         verdict = "MISS"
     elif wilson_interval(0, measured.frames)[1] > limit:
         verdict = "cannot tell: too few frames"

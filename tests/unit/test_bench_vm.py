@@ -113,6 +113,7 @@ def measured(p50_ms: float = 2.0, misses: int = 0, frames: int = 3000) -> Measur
         (1, 3000, "pass"),
         (2, 3000, "MISS"),
         (0, 500, "cannot tell: too few frames"),
+        (1, 500, "cannot tell: too few frames"),
         (9, 500, "MISS"),
     ],
 )
