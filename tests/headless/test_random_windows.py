@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from minicomp.compositor.geometry import Box
 from minicomp.testing import client
 from minicomp.testing.instance import InProcess, configure
 from tests.headless.test_policies import Stage
@@ -147,6 +148,9 @@ class Life:
         assert focused is None or focused.mapped
         assert len(dispatcher.outputs) == self.outputs
         shown = [window for window in known if window.shown]
+        screens = [Box(*output.box) for output in self.instance.policy.outputs]
+        for window in shown if screens else []:
+            assert any(screen.overlap(window.geometry) for screen in screens), f"{window} is on no output"
         assert bool(shown) == (focused is not None), "a window is shown, and none has the keyboard"
 
 
