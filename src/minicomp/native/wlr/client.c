@@ -222,16 +222,19 @@ static void handle_ending(void *data)
 }
 
 /* Fds that stay open add up over clients, and when there are no more, nobody can connect or send one. Whoever
- * holds the most goes, and at once: it might not say anything for us to end it by. */
-static void end_greediest(struct mc_server *server)
+ * holds the most goes, and at the end of this dispatch: it might not say anything for us to end it by. Those
+ * that are going already do not count. */
+static void end_greediest(struct mc_server *server, uint64_t limit)
 {
+    uint64_t held = 0;
     struct mc_client *greediest = NULL, *client;
     wl_list_for_each (client, &server->clients, link) {
-        if (!client->killed && (greediest == NULL || client->held_fds > greediest->held_fds)) {
-            greediest = client;
+        if (client->ending == NULL) {
+            held += client->held_fds;
+            greediest = greediest == NULL || client->held_fds > greediest->held_fds ? client : greediest;
         }
     }
-    if (greediest != NULL) {
+    if (held > limit) {
         mc_client_kill_now(greediest, "we are running out of file descriptors, and it holds the most");
         greediest->ending =
             wl_event_loop_add_idle(wl_display_get_event_loop(server->display), handle_ending, greediest);
@@ -255,7 +258,7 @@ void mc_client_hold_fds(struct mc_server *server, uint64_t handle, int32_t chang
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
         server->client_rules->held_fds + RESERVED_FDS > limit.rlim_cur) {
-        end_greediest(server);
+        end_greediest(server, limit.rlim_cur > RESERVED_FDS ? limit.rlim_cur - RESERVED_FDS : 0);
     }
 }
 
