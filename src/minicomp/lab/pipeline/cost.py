@@ -18,9 +18,11 @@ from minicomp.lab.pipeline.points import Point
 from minicomp.lab.pipeline.tables import MISSING, Frames, Ints, Joined, take
 
 WINDOW_FRAMES = 64
-"""MC_WINDOW_SIZE of native/pure/window.h."""
+"""MC_WINDOW_SIZE of native/pure/window.h; a test compares `predicted_cost_ns` with the compositor's own code."""
+OUTLIER_FRAMES = 8
+"""MC_WINDOW_FEW: from this many on the largest one is left out (COST_DROP of native/pure/pacing.c)."""
 RECENT_FRAMES = 3
-"""COST_RECENT of native/pure/pacing.c; of a full window the largest one is left out (COST_DROP)."""
+"""COST_RECENT of pacing.c."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def predicted_cost_ns(costs_ns: list[int]) -> int | None:
     if not costs_ns:
         return None
     window = sorted(costs_ns[-WINDOW_FRAMES:])
-    dropped = len(window) // WINDOW_FRAMES
+    dropped = int(len(window) >= OUTLIER_FRAMES)
     return max(window[len(window) - 1 - dropped], *costs_ns[-RECENT_FRAMES:])
 
 

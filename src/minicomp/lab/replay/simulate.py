@@ -93,6 +93,7 @@ class _Simulation:
         self.waiting_calls: list[_Client] = []
         self.in_flight: deque[Frame] = deque()
         self.told_of_any = False
+        self.told_ns = 0
         self.last_vblank: int | None = None
         self.frames = 0
 
@@ -204,7 +205,9 @@ class _Simulation:
                 at_ns = self.policy.callback_after_commit(client.surface.surface_id, done)
                 if at_ns is not None:
                     self._at(max(at_ns, now_ns), self._caller(client))
-        self._at(max(now_ns, frame.shown_ns + cost.told_ns), lambda t_ns: self._presented(frame, t_ns))
+        # News of flips comes in order: a late one delays the next.
+        self.told_ns = max(now_ns, frame.shown_ns + cost.told_ns, self.told_ns)
+        self._at(self.told_ns, lambda t_ns: self._presented(frame, t_ns))
         calls, self.waiting_calls = self.waiting_calls, []
         for client in calls:
             self._call(client, now_ns)

@@ -2,9 +2,13 @@
 
 A frame's present is its surface that committed first (the one that waited longest); `surfaces` counts all that the
 frame took. PresentMon columns are milliseconds, as defined in `pipeline.metrics`. Times (`*_ns`) are CLOCK_MONOTONIC;
-when `clock` says "step", planned_start_ns, target_flip_ns and flip_ns are on the modelled clock. predicted_render_ns is
-what the plan reserved: target flip - planned start - margin. An empty field means that the trace does not tell.
-`origin` says where flip_ns came from: only "hardware" makes the photon columns photon latencies.
+when `clock` says "step", planned_start_ns, target_flip_ns and flip_ns are on the modelled clock. An empty field means
+that the trace does not tell. `origin` says where flip_ns came from: only "hardware" makes the photon columns photon
+latencies.
+
+predicted_render_ns is the cost that the pacing expected, from the output's frames before (`pipeline.cost`); margin_ns
+is the rest of the budget that the frame was planned with: for the display's latch, and for safety. Mode asap plans with
+neither: its margin is 0. Before the first frame's cost is known, the pacing assumes one that the trace does not hold.
 """
 
 from __future__ import annotations
@@ -16,12 +20,13 @@ from typing import Any, TextIO
 import numpy as np
 
 from minicomp.errors import ExitCode, MinicompError
+from minicomp.lab.pipeline.cost import WINDOW_FRAMES, frame_costs, predicted_cost_ns
 from minicomp.lab.pipeline.join import join
 from minicomp.lab.pipeline.metrics import METRICS, present_metrics
 from minicomp.lab.pipeline.misses import Verdict, judge, refresh_by_row
 from minicomp.lab.pipeline.points import Origin, Point, describe_flags
 from minicomp.lab.pipeline.runfile import Run
-from minicomp.lab.pipeline.tables import MISSING, Floats, Ints, Joined, span_ns, take
+from minicomp.lab.pipeline.tables import MISSING, Floats, Ints, Joined, take
 
 COLUMNS = (
     "output",
@@ -45,8 +50,6 @@ COLUMNS = (
     "margin_ns",
     "predicted_render_ns",
 )
-MARGIN_NS = 0
-"""The latch margin that the pacing policy keeps: the frame engine has none to report yet."""
 
 
 def export_csv(run: Run, out_path: str | Path) -> int:
@@ -75,7 +78,7 @@ def _columns(joined: Joined) -> dict[str, list[Any]]:
     run, frames, latches = joined.run, joined.frames, joined.latches
     first, surfaces = _first_latches(joined)
     surface_id = take(latches.surface_id, first)
-    reserve = span_ns(frames.planned_ns, frames.predicted_ns) - MARGIN_NS
+    predicted = _predicted_costs(joined)
     metrics = present_metrics(joined)
     verdicts = take(judge(joined), first)
     return {
@@ -97,9 +100,33 @@ def _columns(joined: Joined) -> dict[str, list[Any]]:
         "flip_ns": _ints(frames.presented_ns),
         "seq": _ints(frames.seq),
         "refresh_ns": _whole(refresh_by_row(joined)),
-        "margin_ns": [MARGIN_NS] * len(frames),
-        "predicted_render_ns": _whole(reserve),
+        "margin_ns": _ints(_margins(joined, predicted)),
+        "predicted_render_ns": _ints(predicted),
     }
+
+
+def _predicted_costs(joined: Joined) -> Ints:
+    """What the pacing expected of each frame, by the same output's frames before it; MISSING for the first."""
+    total = frame_costs(joined).total_ns
+    predicted = np.full(len(total), MISSING, np.int64)
+    for output_id in np.unique(joined.frames.output_id).tolist():
+        known: list[int] = []
+        for row in np.flatnonzero(joined.frames.output_id == output_id).tolist():
+            expected = predicted_cost_ns(known[-WINDOW_FRAMES:])
+            predicted[row] = MISSING if expected is None else expected
+            if total[row] != MISSING:
+                known.append(int(total[row]))
+    return predicted
+
+
+def _margins(joined: Joined, predicted: Ints) -> Ints:
+    config = joined.run.meta.get("config")
+    pacing = config.get("pacing") if isinstance(config, dict) else None
+    if isinstance(pacing, dict) and pacing.get("mode") == "asap":
+        return np.zeros(len(predicted), np.int64)
+    budget = joined.frames.budget_ns
+    known = (budget != MISSING) & (predicted != MISSING)
+    return np.where(known, budget - np.where(known, predicted, 0), MISSING)
 
 
 def _first_latches(joined: Joined) -> tuple[Ints, Ints]:
