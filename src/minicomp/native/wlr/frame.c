@@ -132,6 +132,7 @@ static void compose_and_commit(struct mc_output *output)
     trace_sched(output);
     if (!ok) {
         output->failed_commits++;
+        mc_device_refused(server);
         mc_redraw_failed(&output->redraw);
         /* Again at the next vblank: at once would spin on a display that refuses everything. */
         uint64_t now_ns = mc_server_now_ns(server);
@@ -141,6 +142,7 @@ static void compose_and_commit(struct mc_output *output)
         return;
     }
     output->frames++;
+    server->refused_since_ns = 0;
     output->flight = output->plan;
     output->flight_committed_ns = mc_server_now_ns(server);
     mc_pacing_committed(&output->pacing, &output->flight, output->flight_committed_ns);

@@ -263,6 +263,21 @@ static bool apply(struct wlr_output *wlr_output, const struct mc_output_config *
     return wlr_output_commit(wlr_output);
 }
 
+/* Without a cursor plane wlroots would try one for every picture, and log errors each time. */
+static void settle_cursor(struct mc_output *output)
+{
+    struct wlr_output *wlr_output = output->wlr_output;
+    const struct wlr_output_impl *impl = wlr_output->impl;
+    if (impl->set_cursor == NULL || impl->get_cursor_formats == NULL || !wlr_output->enabled) {
+        return;
+    }
+    bool lacks = impl->get_cursor_formats(wlr_output, WLR_BUFFER_CAP_DMABUF | WLR_BUFFER_CAP_DATA_PTR) == NULL;
+    if (lacks != output->cursor_locked) {
+        output->cursor_locked = lacks;
+        wlr_output_lock_software_cursors(wlr_output, lacks);
+    }
+}
+
 int mc_output_test(struct mc_server *server, uint64_t handle, const struct mc_output_config *config)
 {
     mc_verb_begin(server);
@@ -292,6 +307,7 @@ int mc_output_configure(struct mc_server *server, uint64_t handle, const struct 
         mc_verb_end(server);
         return -EINVAL;
     }
+    settle_cursor(output);
     if (!config->enabled) {
         wlr_output_layout_remove(server->output_layout, wlr_output);
         forget_primary(&server->scene->node, wlr_output);

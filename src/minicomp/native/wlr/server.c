@@ -5,8 +5,6 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 #include <wlr/backend.h>
-#include <wlr/backend/drm.h>
-#include <wlr/backend/multi.h>
 #include <wlr/render/allocator.h>
 #include <wlr/render/gles2.h>
 #include <wlr/render/pixman.h>
@@ -93,26 +91,6 @@ static void handle_backend_destroy(struct wl_listener *listener, void *data)
     mc_push(server, MC_EVENT_BACKEND_LOST, 0, 0, 0);
 }
 
-/* The multi-backend of a TTY session outlives its parts: a display device that is unplugged, or whose driver
- * goes, takes the DRM backend with it and nobody else notices. */
-static void handle_drm_destroy(struct wl_listener *listener, void *data)
-{
-    (void)data;
-    struct mc_server *server = wl_container_of(listener, server, drm_destroy);
-    mc_unlisten(&server->drm_destroy);
-    mc_push(server, MC_EVENT_BACKEND_LOST, 0, 0, 0);
-    wl_display_terminate(server->display);
-}
-
-/* The first one renders; what others drive is nothing but their outputs. */
-static void watch_drm(struct wlr_backend *backend, void *data)
-{
-    struct mc_server *server = data;
-    if (wlr_backend_is_drm(backend) && server->drm_destroy.link.next == NULL) {
-        mc_listen(&backend->events.destroy, &server->drm_destroy, handle_drm_destroy);
-    }
-}
-
 int mc_server_attach(struct mc_server *server)
 {
     if (wlr_renderer_is_gles2(server->renderer)) {
@@ -131,9 +109,7 @@ int mc_server_attach(struct mc_server *server)
     mc_clients_attach(server);
     mc_outputs_attach(server);
     mc_listen(&server->backend->events.destroy, &server->backend_destroy, handle_backend_destroy);
-    if (wlr_backend_is_multi(server->backend)) {
-        wlr_multi_for_each_backend(server->backend, watch_drm, server);
-    }
+    mc_device_watch(server);
     error = mc_windows_init(server);
     if (error == 0) {
         error = mc_seat_init(server);
@@ -144,7 +120,7 @@ int mc_server_attach(struct mc_server *server)
 void mc_server_detach(struct mc_server *server)
 {
     mc_unlisten(&server->backend_destroy);
-    mc_unlisten(&server->drm_destroy);
+    mc_device_unwatch(server);
     mc_idle_finish(server);
     if (server->client_rules != NULL && server->display != NULL) {
         mc_clients_detach(server);

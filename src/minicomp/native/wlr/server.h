@@ -136,6 +136,7 @@ struct mc_server {
     int wake_fd;      /* eventfd: a verb ran, idle sources or unsent events may be waiting */
     int terminate_fd; /* libwayland's own, duplicated: wl_display_terminate was called */
     _Atomic bool stop;
+    uint64_t refused_since_ns; /* the DRM device takes no frame; 0: it does (device_lost.c) */
     uint64_t last_cpu_ns, last_nvcsw, last_nivcsw, last_minflt, last_majflt; /* at the last composed frame */
 
     struct wl_protocol_logger *protocol_logger;
@@ -296,6 +297,7 @@ struct mc_output {
     uint8_t *capture;    /* owned; the copy, until it is taken */
     int32_t capture_width, capture_height;
     enum mc_cursor_plane cursor_plane; /* as last reported */
+    bool cursor_locked;                /* to software: there is no plane for it */
     struct wl_listener frame, needs_frame, present, commit, destroy;
 };
 
@@ -322,6 +324,13 @@ void mc_render_deadlines_changed(struct mc_server *server);
 void mc_capture_drop(struct mc_output *output);
 /* Recomputes which outputs every surface is on; wlr_scene misses changes of outputs themselves. */
 void mc_scene_refresh_outputs(struct mc_server *server);
+
+/* ---- the display device (device_lost.c) ---- */
+
+void mc_device_watch(struct mc_server *server);
+void mc_device_unwatch(struct mc_server *server);
+/* A frame was refused. After one that was not, refused_since_ns is 0. */
+void mc_device_refused(struct mc_server *server);
 
 /* ---- what a scene node belongs to ---- */
 
