@@ -27,7 +27,7 @@ from vmlab.virtual_time import VirtualRun, VirtualTime
 from .contenders import debian_version
 from .errors import BenchError
 from .vm_frames import measure, own_count
-from .vm_guest import PROGRAMS, RESULTS, SCENES, WINDOW, Contender, Scene, contenders, folder, script
+from .vm_guest import PROGRAMS, RESULTS, SCENES, SETTLE_S, WINDOW, Contender, Scene, contenders, folder, script
 from .vm_report import render
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -136,7 +136,7 @@ def _image(scene: Scene, plan: Plan, everyone: dict[str, Contender], pulse: str)
         script(scene, taking_part, pulse, total),
         programs=[*PROGRAMS, pulse, *{c.command[0] for c in taking_part}],
         results=[RESULTS],
-        timeout_s=len(taking_part) * (total / SLOWEST_HZ + 60),
+        timeout_s=SETTLE_S + len(taking_part) * (total / SLOWEST_HZ + 60),
         memory=MEMORY,
         display=DISPLAY,
         python=True,
