@@ -1,4 +1,4 @@
-"""Replays of constructed workloads: what each scheduler's published rule comes to, to the nanosecond where it can be."""
+"""Replays of constructed workloads: what each scheduler's published rule comes to, to the nanosecond if it can be."""
 
 from __future__ import annotations
 
