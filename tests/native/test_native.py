@@ -25,7 +25,7 @@ def test_native(program: str, sanitizer: str, tmp_path: Path) -> None:
     sources = [HERE / f"{program}.c", *sorted(path for path in PURE.glob("*.c") if not path.name.startswith("_"))]
     flags = ["-std=gnu11", "-D_GNU_SOURCE", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-Wno-unused-result"]
     subprocess.run(
-        [compiler, *flags, *SANITIZERS[sanitizer], f"-I{PURE}", "-o", binary, *sources, "-lpthread"], check=True
+        [compiler, *flags, *SANITIZERS[sanitizer], f"-I{PURE}", "-o", binary, *sources, "-lpthread", "-lm"], check=True
     )
     environment = {**os.environ, "TSAN_OPTIONS": "halt_on_error=1", "ASAN_OPTIONS": "detect_leaks=1"}
     result = subprocess.run([binary], capture_output=True, text=True, timeout=120, env=environment)

@@ -66,11 +66,11 @@ def test_a_contender_starts_delivers_and_is_charged(contender: contenders.Conten
     )
     assert done.returncode == 0, done.stderr
     measured = json.loads(done.stdout)
-    assert measured["frames"] > 10  # of about 31: other tests may be busy
+    assert measured["frames"] >= 3  # of about 31: the machine may be busy
     assert 0 < measured["cpu_ns"] < measured["span_ns"]
     assert measured["roundtrip_ms"] > 1 and measured["peak_kib"] > 1000
     assert sum(measured["threads_ns"].values()) > 0
-    assert not contender.answers_feedback or measured["presented"] > 10
+    assert not contender.answers_feedback or measured["presented"] >= 3
 
 
 def test_a_contender_that_fails_says_why(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_config_check_and_show(tmp_path: Path) -> None:
     from_toml, from_json = tomllib.loads(shown), json.loads(as_json)
     assert from_json["output"][0].pop("position") == from_toml["output"][0].pop("position") == [1, -2]
     assert from_toml["policy"]["options"] == {"a b": [1, {"c": "d"}]}
-    for empty_list in ("binding",):
+    for empty_list in ("binding", "input"):
         assert from_json.pop(empty_list) == []
     assert from_toml == from_json
 

@@ -105,7 +105,8 @@ def test_shipped_configurations_load_and_survive_a_round_trip(name: str, tmp_pat
         ("[keyboard]\nlayout = 3", "test.toml:2: keyboard.layout: 3 is not allowed; allowed: a string "),
         ("[backend]\nxwayland = 1", "test.toml:2: backend.xwayland: 1 is not allowed; allowed: true or false"),
         ("[headless]\nlatch_us = 1.5", "test.toml:2: headless.latch_us: 1.5 is not allowed; allowed: microseconds "),
-        ("[render]\nthread = true", "test.toml:1: render: thread must be false: "),
+        ("[render]\nthread = 1", "test.toml:2: render.thread: 1 is not allowed; allowed: true or false"),
+        ("[pacing]\ntarget_miss_rate = 1.0", "test.toml:2: pacing.target_miss_rate: 1.0 is not allowed; allowed: the "),
         ("\n[bakend]\n", "test.toml:2: bakend: unknown section; allowed are: backend, output, "),
         ("a = 1\nb = = 2\n", "test.toml:2: not valid TOML: "),
         ("a = [1,\n", "test.toml:2: not valid TOML: "),
@@ -162,7 +163,7 @@ def test_set_counts_more_than_the_file_and_the_last_one_wins(tmp_path: Path) -> 
         (["log.levl=debug"], '--set log.levl=debug: log.levl: unknown key; allowed are: level (did you mean "level"?)'),
         (["cursor.size=9", "log.level=dbug"], '--set log.level=dbug: log.level: "dbug" is not allowed; '),
         (["backend=3"], "--set backend=3: backend: 3 is not allowed; allowed: a table"),
-        (["render.thread=true"], "--set render.thread=true: render: thread must be false"),
+        (["render.thread=yes"], '--set render.thread=yes: render.thread: "yes" is not allowed; allowed: true or false'),
     ],
 )
 def test_set_is_checked_like_the_file(arguments: list[str], message: str) -> None:

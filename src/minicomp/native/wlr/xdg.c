@@ -10,7 +10,7 @@
 #define HELD_MAX_MS 1000
 /* Some clients (weston-presentation-shm) take a round trip for the answer to their first commit and draw
  * after it. For as long as a policy that is not stuck needs, their round trip waits for the answer. */
-#define GRACE_MS 20
+#define GRACE_MS 200
 #define TILED_SHIFT 4
 
 static void push(struct mc_window *window, enum mc_event_kind kind, int64_t a, int64_t b)
