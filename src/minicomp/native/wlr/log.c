@@ -13,6 +13,7 @@
 static struct mc_logring *process_ring;
 static enum mc_log_level lowest = MC_LOG_INFO;
 static enum wlr_log_importance wlr_lowest = WLR_ERROR;
+static _Thread_local bool errors_expected;
 
 /* X11 answers late: what wlroots tells a window that its client has destroyed meanwhile comes back as
  * BadWindow (3), at the end of nearly every X11 window. That is no error of anybody's. */
@@ -32,7 +33,7 @@ static bool is_late_x11_answer(const char *format, va_list args)
 static void handle_wlr_log(enum wlr_log_importance importance, const char *format, va_list args)
 {
     /* wlroots filters by importance in its own handler only. */
-    if (importance == WLR_ERROR && is_late_x11_answer(format, args)) {
+    if (importance == WLR_ERROR && (errors_expected || is_late_x11_answer(format, args))) {
         importance = WLR_DEBUG;
     }
     if (process_ring != NULL && importance != WLR_SILENT && importance <= wlr_lowest) {
@@ -76,6 +77,11 @@ void mc_log(struct mc_server *server, enum mc_log_level level, const char *forma
     va_start(args, format);
     mc_logring_vput(process_ring, MC_LOG_FROM_MINICOMP, level, format, args);
     va_end(args);
+}
+
+void mc_log_expect_errors(bool expected)
+{
+    errors_expected = expected;
 }
 
 int mc_log_fd(struct mc_logring *ring)

@@ -94,12 +94,12 @@ struct mc_server {
     uint32_t withheld;       /* sum over clients, also those that are going away */
     struct wl_list surfaces; /* mc_surface.link */
     uint32_t next_surface_id;
-    struct wl_list windows; /* mc_window.link, newest first */
-    struct wl_list layers;  /* mc_layer.link */
-    struct mc_shell *shell; /* owned; windows.c, shell.h */
-    struct wlr_idle *idle;  /* borrowed; NULL while not offered; protocols.c */
+    struct wl_list windows;           /* mc_window.link, newest first */
+    struct wl_list layers;            /* mc_layer.link */
+    struct mc_shell *shell;           /* owned; windows.c, shell.h */
+    struct wlr_idle *idle;            /* borrowed; NULL while not offered; protocols.c */
     struct mc_idle_clock *idle_clock; /* owned; idle.c; NULL until a time-out is set */
-    struct mc_seat *seat;   /* owned; input.c */
+    struct mc_seat *seat;             /* owned; input.c */
     struct mc_limits limits;
     _Atomic uint64_t changes; /* any thread: what is named in a run file may be new */
     struct mc_dmabuf *dmabuf; /* owned; dmabuf.h; NULL while there is no linux-dmabuf */
@@ -290,7 +290,7 @@ struct mc_output {
     uint64_t deadline_ns;         /* the earlier of callback_ns and the queued frame's start; 0: none */
     struct mc_timer deadline;     /* for deadline_ns, while the loop thread renders */
     struct mc_timer estimate;     /* the vblank at which no flip happens */
-    struct wlr_box place; /* in the layout, as the policy was told */
+    struct wlr_box place;         /* in the layout, as the policy was told */
     struct wlr_box usable;        /* layout coordinates, less layer-shell exclusive zones; set by policy */
     bool callback_wish;  /* needs_frame was raised by the commit being applied, for a frame callback alone */
     bool capture_wanted; /* the next composed frame is to be copied */
@@ -347,6 +347,8 @@ struct mc_node_tag *mc_node_tag_of(struct wlr_scene_node *node);
 
 void mc_log(struct mc_server *server, enum mc_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* Around a try that may fail: what wlroots calls errors on this thread are debug messages meanwhile. */
+void mc_log_expect_errors(bool expected);
 
 /* ---- small helpers ---- */
 
