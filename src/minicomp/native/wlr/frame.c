@@ -162,8 +162,10 @@ static void redraw(struct mc_output *output)
         mc_redraw_reset(&output->redraw);
         return;
     }
-    mc_trace_now(&server->trace, MC_POINT_RENDER_WAKE, output->id, output->frame_id + 1, 0,
-                 output->plan.start_ns, 0);
+    /* The render thread's stamp is from before it waited for the lock: that wait is a stage of its own. */
+    uint64_t woke_ns = mc_thread_source() == MC_SOURCE_RENDER ? server->render_woke_ns : mc_now_ns();
+    mc_trace_at(&server->trace, woke_ns, MC_POINT_RENDER_WAKE, output->id, output->frame_id + 1, 0,
+                output->plan.start_ns, 0);
     if (wlr_output->needs_frame || pixman_region32_not_empty(&output->scene_output->damage->current)) {
         compose_and_commit(output);
         return;

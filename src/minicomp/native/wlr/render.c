@@ -56,6 +56,7 @@ static void *render_main(void *data)
             mc_log(server, MC_LOG_ERROR, "render thread: its timer cannot be read (errno %d)", errno);
             break;
         }
+        server->render_woke_ns = mc_now_ns();
         mc_lock_urgent(&server->lock, true);
         mc_server_lock(server);
         mc_lock_urgent(&server->lock, false);

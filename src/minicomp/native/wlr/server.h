@@ -125,6 +125,7 @@ struct mc_server {
     bool render_running; /* set before the backend starts, so without a race */
     _Atomic bool render_stop;
     int render_timer_fd;
+    uint64_t render_woke_ns;  /* the render thread's own */
     uint64_t render_armed_ns; /* what the timerfd is set to; 0: nothing */
 
     /* Loop thread. */
