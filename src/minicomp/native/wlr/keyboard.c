@@ -337,6 +337,7 @@ int mc_device_set_xkb_names(struct mc_server *server, uint64_t handle, const cha
     if (result == 0) {
         leave_hub(device);
         result = wlr_keyboard_set_keymap(device->device->keyboard, keymap) ? 0 : -ENOMEM;
+        wlr_keyboard_led_update(device->device->keyboard, 0); /* they were the hub's */
     }
     xkb_keymap_unref(keymap);
     xkb_context_unref(context);

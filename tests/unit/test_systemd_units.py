@@ -1,0 +1,50 @@
+"""The units under configs/systemd: systemd understands them, and they fit what minicomp does."""
+
+from __future__ import annotations
+
+import configparser
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from minicomp.errors import ExitCode
+
+UNITS = sorted((Path(__file__).parents[2] / "configs/systemd").glob("*.service"))
+
+
+def test_there_are_two() -> None:
+    assert [unit.name for unit in UNITS] == ["minicomp-kiosk-seatd.service", "minicomp-kiosk.service"]
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_systemd_understands_it(unit: Path, tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd is not installed here: no systemd-analyze to verify the unit")
+    # The program is wherever the user installs it, and the others' units need not be installed here.
+    copy = tmp_path / unit.name
+    copy.write_text(unit.read_text().replace("/opt/minicomp/.venv/bin/minicomp", "/bin/true"))
+    (tmp_path / "seatd.service").write_text("[Service]\nExecStart=/bin/true\n")
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", str(copy)],
+        capture_output=True,
+        text=True,
+        env={"SYSTEMD_UNIT_PATH": f"{tmp_path}:", "PATH": "/usr/bin:/bin"},
+        timeout=60,
+    )
+    complaints = [line for line in done.stderr.splitlines() if unit.stem in line]
+    assert complaints == [], done.stderr
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_it_restarts_on_what_a_restart_can_mend(unit: Path) -> None:
+    parser = configparser.ConfigParser(strict=False, interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read(unit)
+    service = parser["Service"]
+    assert service["Type"] == "notify"  # readiness.py
+    assert int(service["RestartForceExitStatus"]) == ExitCode.DEVICE_LOST
+    assert int(service["RestartPreventExitStatus"]) == ExitCode.USAGE
+    assert int(service["WatchdogSec"]) >= 10  # watchdog.py feeds three times in that
