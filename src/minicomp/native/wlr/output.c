@@ -271,7 +271,8 @@ static void settle_cursor(struct mc_output *output)
     if (impl->set_cursor == NULL || impl->get_cursor_formats == NULL || !wlr_output->enabled) {
         return;
     }
-    bool lacks = impl->get_cursor_formats(wlr_output, WLR_BUFFER_CAP_DMABUF | WLR_BUFFER_CAP_DATA_PTR) == NULL;
+    bool lacks =
+        impl->get_cursor_formats(wlr_output, WLR_BUFFER_CAP_DMABUF | WLR_BUFFER_CAP_DATA_PTR) == NULL;
     if (lacks != output->cursor_locked) {
         output->cursor_locked = lacks;
         wlr_output_lock_software_cursors(wlr_output, lacks);

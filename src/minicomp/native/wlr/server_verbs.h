@@ -138,7 +138,8 @@ struct mc_output_mode {
     bool preferred;
 };
 /* The monitor's modes, as it lists them. Fills up to max; how many there are. */
-size_t mc_output_modes(struct mc_server *server, uint64_t handle, struct mc_output_mode *modes_ret, size_t max);
+size_t mc_output_modes(struct mc_server *server, uint64_t handle, struct mc_output_mode *modes_ret,
+                       size_t max);
 
 /* Whether mc_output_configure would succeed; changes nothing. */
 int mc_output_test(struct mc_server *server, uint64_t handle, const struct mc_output_config *config);
@@ -169,7 +170,7 @@ struct mc_output_info {
     uint16_t id;
     char name[32], make[56], model[32], serial[32];
     bool enabled, adaptive_sync, modelled;
-    bool hardware_cursor; /* the picture it shows now is on a plane of its own */
+    bool hardware_cursor;        /* the picture it shows now is on a plane of its own */
     int32_t x, y, width, height; /* layout coordinates */
     int32_t mode_width, mode_height, refresh_mhz, phys_width_mm, phys_height_mm;
     float scale;
