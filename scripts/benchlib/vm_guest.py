@@ -17,8 +17,7 @@ WINDOW = "400x300"
 HOGS = 2
 APP_ID = "minicomp.pulse"
 START_LIMIT_S = 30
-# The guest's kernel still works for itself after booting, at 14 to 16 s for some ms: the first contender would pay for
-# it. Idle time costs nothing.
+# So that what the guest's kernel does once after booting falls into nobody's frames. Idle time costs nothing.
 SETTLE_S = 40
 AS_USER = "/usr/bin/setpriv --reuid=1 --regid=1 --clear-groups"  # by its path: busybox has a lesser one
 ENVIRONMENT = {
