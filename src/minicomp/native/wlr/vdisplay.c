@@ -129,13 +129,13 @@ static bool output_test(struct wlr_output *wlr_output)
     return true;
 }
 
-/* A mode of the monitor's list with these figures; a custom one joins the list, as on KMS, since clients can see as
- * current only what is in it. NULL when memory is short. */
-static struct wlr_output_mode *custom_mode(struct voutput *output, int32_t width, int32_t height, int32_t refresh_mhz)
+/* A mode of the monitor's list with these figures; a custom one joins the list, as on KMS, since clients can
+ * see as current only what is in it. NULL when memory is short. */
+static struct wlr_output_mode *custom_mode(struct voutput *output, int32_t width, int32_t height,
+                                           int32_t refresh_mhz)
 {
     struct wlr_output_mode *mode;
-    wl_list_for_each(mode, &output->base.modes, link)
-    {
+    wl_list_for_each (mode, &output->base.modes, link) {
         if (mode->width == width && mode->height == height && mode->refresh == refresh_mhz) {
             return mode;
         }
@@ -153,7 +153,8 @@ static bool change_mode(struct voutput *output)
     const struct wlr_output_state *state = &output->base.pending;
     struct wlr_output_mode *mode = state->mode;
     if (state->mode_type == WLR_OUTPUT_STATE_MODE_CUSTOM) {
-        int32_t refresh_mhz = state->custom_mode.refresh > 0 ? state->custom_mode.refresh : output->mode.refresh;
+        int32_t refresh_mhz =
+            state->custom_mode.refresh > 0 ? state->custom_mode.refresh : output->mode.refresh;
         mode = custom_mode(output, state->custom_mode.width, state->custom_mode.height, refresh_mhz);
         if (mode == NULL) {
             return false;
@@ -162,7 +163,8 @@ static bool change_mode(struct voutput *output)
     cancel_flip(output);
     wlr_output_update_mode(&output->base, mode);
     if ((uint32_t)mode->refresh != output->vblank.refresh_mhz) {
-        mc_vblank_set_refresh(&output->vblank, mc_server_now_ns(output->owner->server), (uint32_t)mode->refresh);
+        mc_vblank_set_refresh(&output->vblank, mc_server_now_ns(output->owner->server),
+                              (uint32_t)mode->refresh);
     }
     return true;
 }
@@ -207,8 +209,7 @@ static void output_destroy(struct wlr_output *wlr_output)
     mc_timer_finish(&output->timer);
     wl_list_remove(&output->link);
     struct wlr_output_mode *mode, *next;
-    wl_list_for_each_safe(mode, next, &wlr_output->modes, link)
-    {
+    wl_list_for_each_safe (mode, next, &wlr_output->modes, link) {
         if (mode != &output->mode) {
             free(mode);
         }
