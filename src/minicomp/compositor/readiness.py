@@ -1,7 +1,7 @@
 """Telling others that clients can connect: a ready fd and systemd's notification socket.
 
-Protocols: `--ready-fd` as in s6 (https://skarnet.org/software/s6/notifywhenup.html) and gamescope, a line that ends with
-a newline; sd_notify(3), a datagram to the socket in NOTIFY_SOCKET.
+Protocols: `--ready-fd` as in s6 (https://skarnet.org/software/s6/notifywhenup.html) and gamescope, a whole line;
+sd_notify(3), a datagram to the socket in NOTIFY_SOCKET.
 """
 
 from __future__ import annotations

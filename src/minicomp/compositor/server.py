@@ -281,7 +281,7 @@ class Compositor:
         _check("step clock", lib.mc_clock_advance(self.server, self.now_ns() + nanoseconds))
 
     def advance_to_next_event(self) -> int:
-        """Moves the step clock to whatever is due next (a vblank, a planned start, a callback); its time, 0 if nothing."""
+        """Moves the step clock to what is due next (a vblank, a planned start, a callback); its time, or 0."""
         next_ns = int(lib.mc_clock_next_ns(self.server))
         if next_ns:
             _check("step clock", lib.mc_clock_advance(self.server, next_ns))

@@ -168,8 +168,8 @@ class RenderSettings(Section, frozen=True):
 class PacingSettings(Section, frozen=True):
     """When composing a frame begins. See docs/performance.md."""
 
-    # asap: at once, as most compositors do. fixed: fixed_ms before the vblank. adaptive: as late as the measured cost, a
-    # learned latch and the stated miss rate allow, and clients are asked for frames accordingly.
+    # asap: at once, as most compositors do. fixed: fixed_ms before the vblank. adaptive: as late as the measured cost,
+    # a learned latch and the stated miss rate allow, and clients are asked for frames accordingly.
     mode: Literal["asap", "fixed", "adaptive"] = "adaptive"
     fixed_ms: Annotated[float, Meta(ge=0, le=1000, description="milliseconds before the vblank, 0 to 1000")] = 4.0
     target_miss_rate: Annotated[

@@ -106,8 +106,8 @@ class Client:
         return buffer
 
     def close(self) -> None:
-        # pywayland would destroy every object with a request of its own, in no particular order, which xdg-shell calls an
-        # error. The compositor takes them all when the connection ends.
+        # pywayland would destroy every object with a request of its own, in no particular order, which xdg-shell calls
+        # an error. The compositor takes them all when the connection ends.
         for proxy in list(self.display._children):
             proxy._destroy()
         self.display.disconnect()
