@@ -146,26 +146,44 @@ struct mc_client *mc_client_from(struct mc_server *server, struct wl_client *wl_
 
 void mc_client_withhold(struct mc_server *server, struct wl_client *wl_client, bool withhold)
 {
-    uint32_t step = withhold ? 1 : UINT32_MAX; /* -1 */
-    server->withheld += step;
     struct mc_client *client = mc_client_from(server, wl_client);
+    *(withhold ? &server->withheld : &server->releasing) += 1;
     if (client != NULL) {
-        client->withheld += step;
+        *(withhold ? &client->withheld : &client->releasing) += 1;
     }
 }
 
-void mc_clients_flush(struct mc_server *server)
+void mc_clients_flush_safely(struct mc_server *server)
 {
-    if (server->withheld == 0) {
-        wl_display_flush_clients(server->display);
-        return;
-    }
-    /* What a socket does not take now goes with the next flush of all, some milliseconds later. */
     struct mc_client *client;
     wl_list_for_each (client, &server->clients, link) {
         if (client->withheld == 0) {
             wl_client_flush(client->client);
         }
+    }
+}
+
+/* After the idle sources have run: among them the configures that clients were withheld for. */
+static void release(struct mc_server *server)
+{
+    struct mc_client *client;
+    wl_list_for_each (client, &server->clients, link) {
+        client->withheld -= client->releasing;
+        client->releasing = 0;
+    }
+    server->withheld -= server->releasing;
+    server->releasing = 0;
+}
+
+void mc_clients_flush(struct mc_server *server)
+{
+    if (server->releasing != 0) {
+        release(server);
+    }
+    if (server->withheld == 0) {
+        wl_display_flush_clients(server->display);
+    } else {
+        mc_clients_flush_safely(server); /* what a socket does not take goes with the next flush of all */
     }
 }
 

@@ -31,10 +31,7 @@ void mc_render_deadlines_changed(struct mc_server *server)
  * thread's. True when there are idle sources. */
 static bool finish(struct mc_server *server)
 {
-    struct mc_client *client;
-    wl_list_for_each (client, &server->clients, link) {
-        wl_client_flush(client->client);
-    }
+    mc_clients_flush_safely(server);
     struct mc_output *output;
     wl_list_for_each (output, &server->outputs, link) {
         if (output->wlr_output->idle_frame != NULL || output->wlr_output->idle_done != NULL) {

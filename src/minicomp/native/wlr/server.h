@@ -91,8 +91,8 @@ struct mc_server {
     struct wl_list clients;          /* mc_client.link */
     struct mc_clients *client_rules; /* owned; client.c */
     uint32_t next_client_id;
-    uint32_t withheld;       /* sum over clients, also those that are going away */
-    struct wl_list surfaces; /* mc_surface.link */
+    uint32_t withheld, releasing; /* sum over clients, also those that are going away */
+    struct wl_list surfaces;      /* mc_surface.link */
     uint32_t next_surface_id;
     struct wl_list windows;           /* mc_window.link, newest first */
     struct wl_list layers;            /* mc_layer.link */
@@ -218,7 +218,8 @@ struct mc_client {
     bool killed;
     uint32_t held_fds;              /* open on its behalf */
     struct wl_event_source *ending; /* idle: it goes at the end of this dispatch */
-    uint32_t withheld;              /* windows that wait for the policy's first answer */
+    /* Windows that wait for the policy's first answer; of those, the ones whose answer is on its way. */
+    uint32_t withheld, releasing;
     struct wl_listener destroy;
 };
 
@@ -239,6 +240,8 @@ void mc_clients_finish(struct mc_server *server);
 void mc_client_withhold(struct mc_server *server, struct wl_client *wl_client, bool withhold);
 /* Sends what clients were told. Loop thread only: it can destroy clients and run their listeners. */
 void mc_clients_flush(struct mc_server *server);
+/* From any thread: destroys nothing, and leaves what a full socket does not take to the loop thread. */
+void mc_clients_flush_safely(struct mc_server *server);
 
 struct mc_surface {
     struct wl_list link; /* mc_server.surfaces */

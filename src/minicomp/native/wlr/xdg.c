@@ -9,7 +9,8 @@
 /* A policy that is stuck must not leave a new client without any answer. */
 #define HELD_MAX_MS 1000
 /* Some clients (weston-presentation-shm) take a round trip for the answer to their first commit and draw
- * after it. For as long as a policy that is not stuck needs, their round trip waits for the answer. */
+ * after it. Their round trip waits for the answer, as long as a policy that is not stuck needs on a busy
+ * machine. */
 #define GRACE_MS 200
 #define TILED_SHIFT 4
 
@@ -55,6 +56,19 @@ static int handle_held_too_long(void *data)
     return 0;
 }
 
+/* Its other windows would miss frames while events to it are withheld. */
+static bool client_has_mapped(const struct mc_window *window)
+{
+    const struct mc_window *other;
+    wl_list_for_each (other, &window->server->windows, link) {
+        if (other->mapped && other->kind == MC_WINDOW_XDG &&
+            other->xdg->client->client == window->xdg->client->client) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* wlroots has scheduled the answer to the initial commit; the policy shall give it. The slot for a scheduled
  * configure is kept occupied, so that whatever else wants to send one (decorations, requests) finds it taken.
  */
@@ -66,8 +80,9 @@ static void hold_configure(struct mc_window *window)
         wlr_xdg_surface_schedule_configure(window->xdg); /* short of memory: an empty answer beats none */
         return;
     }
-    wl_event_source_timer_update(held, GRACE_MS);
-    set_grace(window, true);
+    bool grace = !client_has_mapped(window);
+    wl_event_source_timer_update(held, grace ? GRACE_MS : HELD_MAX_MS);
+    set_grace(window, grace);
     if (window->xdg->configure_idle != NULL) {
         wl_event_source_remove(window->xdg->configure_idle);
     }
