@@ -25,6 +25,11 @@ class NotAvailable(Exception):
     """kcmp cannot be used; the text says why."""
 
 
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
 def compare_files(first: Owner, second: Owner) -> int:
     """0 when both are one struct file, else -1 or 1 in an order that is stable until the next boot.
 
@@ -33,8 +38,7 @@ def compare_files(first: Owner, second: Owner) -> int:
     number = _NUMBERS.get(platform.machine())
     if number is None:
         raise NotAvailable(f"kcmp's number on {platform.machine()} is not known here")
-    libc = ctypes.CDLL(None, use_errno=True)
-    result = libc.syscall(
+    result = _libc().syscall(
         ctypes.c_long(number),
         ctypes.c_int(first[0]),
         ctypes.c_int(second[0]),
