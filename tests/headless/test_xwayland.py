@@ -85,7 +85,7 @@ def test_xterm_fills_the_kiosk_and_takes_text(tmp_path: Path) -> None:
         instance.compositor.seat.inject.type_text(f"echo 'x11 & {{}}' > {made}\n")
         instance.wait_for(lambda: made.exists() and made.read_text(), "the shell to write the file")
         assert made.read_text() == "x11 & {}\n"
-        assert share(instance.image(), rgb(INK)) > 0.0005  # it echoed what was typed
+        picture_with(instance, lambda image: share(image, rgb(INK)) > 0.0005, "xterm to echo what was typed")
         instance.compositor.seat.inject.type_text("exit\n")
         instance.wait_for(lambda: process.poll() is not None, "xterm to end with its shell")
         assert process.returncode == 0
