@@ -12,13 +12,17 @@
 #include "common/clock.h"
 #include "common/json_log.h"
 
-static const struct bad_scenario *const tables[] = {bad_params_scenarios, bad_buffer_scenarios};
+static const struct bad_scenario *const tables[] = {bad_params_scenarios, bad_buffer_scenarios,
+                                                    bad_drm_scenarios};
 #define TABLES (sizeof(tables) / sizeof(tables[0]))
 
 static const char *const expectation_names[] = {
     [BAD_ERROR] = "error",       [BAD_KILLED] = "killed", [BAD_FAILED] = "failed", [BAD_REFUSED] = "refused",
     [BAD_SURVIVES] = "survives", [BAD_EITHER] = "either", [BAD_DIES] = "dies",
 };
+
+static const char *const needs_names[] = {
+    [BAD_NEEDS_NOTHING] = "-", [BAD_NEEDS_DMABUF] = "dma-buf", [BAD_NEEDS_WL_DRM] = "wl_drm"};
 
 static const char *const error_names[] = {
     "already_used",   "plane_idx",          "plane_set",     "incomplete",
@@ -38,7 +42,7 @@ void dmabuf_list(void)
             snprintf(expected, sizeof(expected), "%s%s%s", expectation_names[s->expected],
                      s->expected == BAD_ERROR ? " " : "",
                      s->expected == BAD_ERROR ? error_names[s->code] : "");
-            printf("%-24s %-8s %-28s %8s  %s\n", s->name, s->needs_dmabuf ? "dma-buf" : "-", expected, count,
+            printf("%-24s %-8s %-28s %8s  %s\n", s->name, needs_names[s->needs], expected, count,
                    s->description);
         }
     }
@@ -134,6 +138,20 @@ bool bad_open_window(struct bad *bad)
     return true;
 }
 
+void bad_show(struct bad *bad, struct wl_buffer *buffer)
+{
+    wl_surface_attach(bad->window.surface, buffer, 0, 0);
+    wl_surface_damage_buffer(bad->window.surface, 0, 0, INT32_MAX, INT32_MAX);
+    wl_surface_commit(bad->window.surface);
+}
+
+void bad_let_it_compose(struct bad *bad)
+{
+    for (int i = 0; i < 20 && channel_roundtrip(&bad->channel); i++) {
+        usleep(10000);
+    }
+}
+
 /* ---- the verdict ---- */
 
 static bool as_expected(const struct bad *bad, const struct bad_scenario *scenario, bool alive, int error,
@@ -209,11 +227,12 @@ static bool prepare_memory(struct bad *bad, const struct bad_scenario *scenario)
     }
     bad->source =
         options->source != MEMORY_SOURCE_COUNT ? options->source : memory_find_source(options->device);
-    if (bad->source == MEMORY_MEMFD && scenario->needs_dmabuf) {
+    if (bad->source == MEMORY_MEMFD && scenario->needs != BAD_NEEDS_NOTHING) {
         fprintf(stderr, "dmabuf: %s needs a dma-buf, and none can be allocated here\n", scenario->name);
         return false;
     }
-    return !scenario->needs_dmabuf || memory_allocate(&bad->memory, bad->source, bytes, options->device);
+    return scenario->needs == BAD_NEEDS_NOTHING ||
+           memory_allocate(&bad->memory, bad->source, bytes, options->device);
 }
 
 int dmabuf_misbehave(const struct dmabuf_options *options, struct connection *connection)

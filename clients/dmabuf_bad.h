@@ -26,6 +26,8 @@ enum bad_expectation {
     BAD_DIES,     /* the client itself goes away in the middle of it */
 };
 
+enum bad_needs { BAD_NEEDS_NOTHING, BAD_NEEDS_DMABUF, BAD_NEEDS_WL_DRM /* and a dma-buf */ };
+
 struct bad {
     const struct dmabuf_options *options;
     struct connection *connection;
@@ -43,7 +45,7 @@ struct bad {
 
 struct bad_scenario {
     const char *name;
-    bool needs_dmabuf;
+    enum bad_needs needs;
     enum bad_expectation expected;
     uint32_t code;
     uint64_t default_count; /* 0: --count means nothing to it */
@@ -54,6 +56,7 @@ struct bad_scenario {
 /* Each file's scenarios, ended by one without a name. */
 extern const struct bad_scenario bad_params_scenarios[];
 extern const struct bad_scenario bad_buffer_scenarios[];
+extern const struct bad_scenario bad_drm_scenarios[];
 
 /* Params whose answer is noted in `failed` and `created`. */
 struct zwp_linux_buffer_params_v1 *bad_params(struct bad *bad);
@@ -61,6 +64,10 @@ struct zwp_linux_buffer_params_v1 *bad_params(struct bad *bad);
 void bad_add(struct zwp_linux_buffer_params_v1 *params, int fd, uint32_t plane);
 /* A good wl_buffer of bad->memory, or NULL: `undone` says why. */
 struct wl_buffer *bad_good_buffer(struct bad *bad);
+/* Attaches and commits it. */
+void bad_show(struct bad *bad, struct wl_buffer *buffer);
+/* Long enough for some frames to be composed. */
+void bad_let_it_compose(struct bad *bad);
 /* Shows a window that waits for a buffer; false when the connection is gone. */
 bool bad_open_window(struct bad *bad);
 

@@ -63,4 +63,4 @@ def test_no_compositor(tmp_path: Path) -> None:
 def test_list_names_every_scenario_once() -> None:
     rows = [line.split() for line in run("--list").stdout.splitlines()[1:]]
     assert len({row[0] for row in rows}) == len(rows) >= 40
-    assert {row[1] for row in rows} == {"-", "dma-buf"}
+    assert {row[1] for row in rows} == {"-", "dma-buf", "wl_drm"}

@@ -8,32 +8,12 @@
 #include <wlr/backend.h>
 #include <wlr/render/drm_format_set.h>
 #include <wlr/render/wlr_renderer.h>
-#include <wlr/types/wlr_drm.h>
 
 #include "linux-dmabuf-unstable-v1-server-protocol.h"
 #include "server.h"
 
 #define VERSION_WITHOUT_DEVICE 3
 #define VERSION_WITH_FEEDBACK 4
-
-/* What the CPU reads: one plane each, drawn by pixman as it is and by GLES2 after glTexImage2D. */
-static const struct {
-    uint32_t format, bytes;
-} mapped_formats[] = {
-    {DRM_FORMAT_XRGB8888, 4}, {DRM_FORMAT_ARGB8888, 4}, {DRM_FORMAT_XBGR8888, 4},
-    {DRM_FORMAT_ABGR8888, 4}, {DRM_FORMAT_RGB565, 2},
-};
-#define MAPPED_FORMATS (sizeof(mapped_formats) / sizeof(mapped_formats[0]))
-
-uint32_t mc_dmabuf_pixel_bytes(uint32_t format)
-{
-    for (size_t i = 0; i < MAPPED_FORMATS; i++) {
-        if (mapped_formats[i].format == format) {
-            return mapped_formats[i].bytes;
-        }
-    }
-    return 0;
-}
 
 static bool in_pairs(const struct mc_dmabuf *dmabuf, size_t end, uint32_t format, uint64_t modifier)
 {
@@ -65,7 +45,7 @@ unsigned mc_dmabuf_ways(const struct mc_dmabuf *dmabuf, uint32_t format, uint64_
     unsigned ways = in_pairs(dmabuf, dmabuf->imported, format, modifier) ? MC_DMABUF_IMPORT : 0;
     bool linear =
         modifier == DRM_FORMAT_MOD_LINEAR || (modifier == DRM_FORMAT_MOD_INVALID && dmabuf->imported == 0);
-    if (linear && mc_dmabuf_pixel_bytes(format) > 0) {
+    if (linear && mc_dmabuf_is_mapped_format(format)) {
         ways |= MC_DMABUF_MAP;
     }
     return ways;
@@ -116,8 +96,8 @@ static bool collect_pairs(struct mc_dmabuf *dmabuf)
         }
     }
     dmabuf->imported = dmabuf->pair_count;
-    for (size_t i = 0; i < MAPPED_FORMATS; i++) {
-        uint32_t format = mapped_formats[i].format;
+    for (size_t i = 0; i < MC_DMABUF_MAPPED_FORMATS; i++) {
+        uint32_t format = mc_dmabuf_mapped_formats[i];
         if (!renderer_draws(dmabuf->renderer, format)) {
             continue;
         }
@@ -210,10 +190,6 @@ int mc_dmabuf_create(struct mc_server *server, struct wl_display *display, struc
     if (!wlr_renderer_init_wl_shm(renderer, display)) {
         return -ENOMEM;
     }
-    bool imports = wlr_renderer_get_dmabuf_texture_formats(renderer) != NULL;
-    if (imports && wlr_renderer_get_drm_fd(renderer) >= 0 && wlr_drm_create(display, renderer) == NULL) {
-        return -ENOMEM;
-    }
     struct mc_dmabuf *dmabuf = calloc(1, sizeof(*dmabuf));
     if (dmabuf == NULL) {
         return -ENOMEM;
@@ -236,7 +212,7 @@ int mc_dmabuf_create(struct mc_server *server, struct wl_display *display, struc
         mc_dmabuf_buffers_register();
         dmabuf->global = wl_global_create(display, &zwp_linux_dmabuf_v1_interface, (int)dmabuf->version,
                                           dmabuf, bind_global);
-        error = dmabuf->global == NULL ? -ENOMEM : 0;
+        error = dmabuf->global == NULL ? -ENOMEM : mc_dmabuf_drm_init(dmabuf, display);
     }
     if (error != 0) {
         mc_dmabuf_destroy(server);
@@ -262,6 +238,7 @@ void mc_dmabuf_destroy(struct mc_server *server)
     if (dmabuf->global != NULL) {
         wl_global_destroy(dmabuf->global);
     }
+    mc_dmabuf_drm_finish(dmabuf);
     mc_dmabuf_feedback_finish(dmabuf);
     free(dmabuf->pairs);
     free(dmabuf);

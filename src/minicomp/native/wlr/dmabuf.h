@@ -5,8 +5,11 @@
  * pixman needs, and for GLES2 what EGL refuses (udmabuf, dma-heap).
  *
  *   dmabuf.c           the global, its formats, the verbs
+ *   dmabuf_formats.c   what is known of pixel formats
  *   dmabuf_feedback.c  version 4's format table
- *   dmabuf_params.c    a client's parameters, and every check of them
+ *   dmabuf_params.c    a client's parameters, plane by plane
+ *   dmabuf_drm.c       wl_drm, which older clients use to the same end
+ *   dmabuf_check.c     every check of what was said, and the way from there to a buffer
  *   dmabuf_buffer.c    the wlr_buffer: its fds, its mapping, when it is read
  *   dmabuf_fence.c     commits of buffers that are still being written
  *
@@ -44,8 +47,9 @@ _Static_assert(sizeof(struct mc_dmabuf_pair) == 16, "zwp_linux_dmabuf_feedback_v
 
 struct mc_dmabuf {
     struct mc_server *server;
-    struct wlr_renderer *renderer; /* borrowed */
-    struct wl_global *global;
+    struct wlr_renderer *renderer;         /* borrowed */
+    struct wl_global *global, *drm_global; /* zwp_linux_dmabuf_v1, and wl_drm or NULL */
+    char *drm_device;                      /* owned; the path that wl_drm names */
     uint32_t version;
 
     /* Owned. The first `imported` pairs are what the renderer imports, the others are only mapped. */
@@ -77,11 +81,19 @@ struct mc_dmabuf_buffer {
 
 /* ---- dmabuf.c ---- */
 
-/* Bytes of one pixel in the formats that can be mapped; 0: not one of them. */
-uint32_t mc_dmabuf_pixel_bytes(uint32_t format);
 /* Which ways there are for a pair: bits of mc_dmabuf_way; 0: not offered. */
 unsigned mc_dmabuf_ways(const struct mc_dmabuf *dmabuf, uint32_t format, uint64_t modifier);
 bool mc_dmabuf_knows_format(const struct mc_dmabuf *dmabuf, uint32_t format);
+
+/* ---- dmabuf_formats.c ---- */
+
+#define MC_DMABUF_MAPPED_FORMATS 5
+extern const uint32_t mc_dmabuf_mapped_formats[MC_DMABUF_MAPPED_FORMATS];
+bool mc_dmabuf_is_mapped_format(uint32_t format);
+/* Of one pixel in the first plane; at least 1. */
+uint32_t mc_dmabuf_pixel_bytes(uint32_t format);
+/* How many rows a linear plane has at least. */
+uint32_t mc_dmabuf_plane_rows(uint32_t format, int plane, uint32_t height);
 
 /* ---- dmabuf_feedback.c ---- */
 
@@ -94,6 +106,30 @@ void mc_dmabuf_get_surface_feedback(struct wl_client *client, struct wl_resource
 /* ---- dmabuf_params.c ---- */
 
 void mc_dmabuf_create_params(struct wl_client *client, struct wl_resource *resource, uint32_t id);
+
+/* ---- dmabuf_drm.c ---- */
+
+/* wl_drm, for renderers that import on a device; elsewhere nothing. 0 or -ENOMEM. */
+int mc_dmabuf_drm_init(struct mc_dmabuf *dmabuf, struct wl_display *display);
+void mc_dmabuf_drm_finish(struct mc_dmabuf *dmabuf);
+
+/* ---- dmabuf_check.c ---- */
+
+#define MC_DMABUF_FAILED UINT32_MAX
+
+/* Why attributes become no buffer: a zwp_linux_buffer_params_v1 error, or MC_DMABUF_FAILED where the client
+ * could not have known. */
+struct mc_dmabuf_refusal {
+    uint32_t error;
+    char text[160];
+};
+
+/* A buffer of whatever a client says: all of it is checked. Takes the fds and their count out of
+ * `attributes`, or returns NULL and the reason, and takes nothing. strict: only pairs that are offered. */
+struct mc_dmabuf_buffer *mc_dmabuf_buffer_make(struct mc_dmabuf *dmabuf, struct wl_client *client,
+                                               uint64_t client_handle, uint32_t id,
+                                               struct wlr_dmabuf_attributes *attributes, uint32_t flags,
+                                               bool strict, struct mc_dmabuf_refusal *refusal_ret);
 
 /* ---- dmabuf_buffer.c ---- */
 

@@ -11,9 +11,10 @@ struct wl_display;
 struct wlr_backend;
 struct wlr_renderer;
 
-/* Every buffer protocol of the renderer: wl_shm, wl_drm where EGL imports, and our zwp_linux_dmabuf_v1 in the
- * place of wlroots' own (so this is called instead of wlr_renderer_init_wl_display). Before the first client.
- * backend and renderer are borrowed. 0 or -errno; what was made goes with mc_dmabuf_destroy and the display.
+/* Every buffer protocol of the renderer: wl_shm, and our zwp_linux_dmabuf_v1 and (where EGL imports) wl_drm
+ * in the place of wlroots' own, so this is called instead of wlr_renderer_init_wl_display. Before the first
+ * client. backend and renderer are borrowed. 0 or -errno; what was made goes with mc_dmabuf_destroy and the
+ * display.
  */
 int mc_dmabuf_create(struct mc_server *server, struct wl_display *display, struct wlr_backend *backend,
                      struct wlr_renderer *renderer);
