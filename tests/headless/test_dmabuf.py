@@ -114,6 +114,13 @@ def test_ten_thousand_fds_are_cut_off_early(instance: InProcess) -> None:
     assert any("fds_per_client" in message for message in instance.log.messages())
 
 
+def hangs_up(fd: int) -> bool:
+    """Whether the compositor has closed a client's connection."""
+    poller = select.poll()
+    poller.register(fd, 0)
+    return any(events & (select.POLLHUP | select.POLLERR) for _, events in poller.poll(0))
+
+
 class LinuxDmabuf:
     """A connection that fills params with copies of one memfd and never makes a buffer of them."""
 
@@ -133,10 +140,7 @@ class LinuxDmabuf:
 
     @property
     def dead(self) -> bool:
-        """Whether the compositor has closed the connection: its end hangs up."""
-        poller = select.poll()
-        poller.register(self._client.fd, 0)
-        return any(events & (select.POLLHUP | select.POLLERR) for _, events in poller.poll(0))
+        return hangs_up(self._client.fd)
 
     def add_params(self, fds: int) -> None:
         for index in range(fds):
@@ -179,3 +183,21 @@ def test_when_fds_run_out_the_greediest_client_goes() -> None:
                 assert not modest.dead and counts(instance).held_fds == 90
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_commits_that_wait_are_not_kept_without_end() -> None:
+    """As they do behind a buffer that is never written to its end; here behind a parent that never commits."""
+    with InProcess(configure()) as instance, Client(instance.compositor.socket) as client:
+        compositor, subcompositor = client.bound["wl_compositor"], client.bound["wl_subcompositor"]
+        parent, child = compositor.create_surface(), compositor.create_surface()
+        subcompositor.get_subsurface(child, parent)
+        batches = 0
+        while batches < 20 and not hangs_up(client.fd):
+            for _ in range(500):
+                child.damage(0, 0, 1, 1)
+                child.commit()
+            client.display.flush()
+            instance.pump(0.01)
+            batches += 1
+        assert 17 <= batches < 20, "8192 may wait"
+        assert any("too many commits that wait" in message for message in instance.log.messages())

@@ -9,6 +9,8 @@
 
 #include "shell.h"
 
+#define MAX_WAITING_COMMITS 8192
+
 static bool is_class(struct wl_resource *resource, const char *name)
 {
     return strcmp(wl_resource_get_class(resource), name) == 0;
@@ -94,6 +96,16 @@ void mc_guard_request(const struct wl_protocol_logger_message *message)
         guard_grab(message->resource);
     } else if (strcmp(name, "get_popup") == 0 && is_class(message->resource, "zwlr_layer_surface_v1")) {
         guard_layer_popup(message->resource, message->arguments);
+    }
+}
+
+/* surface_handle_commit keeps every commit that waits: for the parent of a synchronized subsurface, for the
+ * fence of an earlier buffer. A client that is answered nothing stops committing; one that does not fills our
+ * memory. */
+void mc_guard_commit(struct mc_client *client, struct wlr_surface *surface)
+{
+    if (client != NULL && wl_list_length(&surface->cached) > MAX_WAITING_COMMITS) {
+        mc_client_kill_now(client, "too many commits that wait for a parent's commit or for a buffer");
     }
 }
 

@@ -147,6 +147,7 @@ static void handle_message(void *data, enum wl_protocol_logger_type type,
         struct mc_surface *surface = mc_surface_from(wlr_surface_from_resource(message->resource));
         if (surface != NULL) {
             mc_trace_now(&server->trace, MC_POINT_COMMIT_REQUEST, 0, 0, surface->id, 0, 0);
+            mc_guard_commit(surface->client, surface->surface);
             mc_dmabuf_before_commit(server, surface->surface);
         }
         return;
