@@ -145,30 +145,7 @@ struct mc_server {
     struct wlr_egl *egl; /* the GLES2 renderer's, or NULL */
 };
 
-/* ---- life (server.c) ---- */
-
-/* A server with its lock, queue and lists; nothing of wlroots yet. NULL when memory is short. lock_inherit:
- * the lock inherits priorities (PTHREAD_PRIO_INHERIT). */
-struct mc_server *mc_server_create(bool lock_inherit);
-/* After Python filled in the borrowed objects: scene trees, listeners, protocol logger. 0 or -errno. */
-int mc_server_attach(struct mc_server *server);
-/* Detaches every listener and frees outputs, windows and seat. The loop thread must have ended; call before
- * the wlroots objects are destroyed. Safe to call twice. */
-void mc_server_detach(struct mc_server *server);
-void mc_server_destroy(struct mc_server *server);
-
-/* ---- loop thread (loop.c) ---- */
-
-/* Starts the loop thread. terminate_fd: a duplicate of libwayland's termination eventfd, now owned, or -1. */
-int mc_loop_start(struct mc_server *server, int terminate_fd);
-/* Asks the loop thread to end and joins it. */
-void mc_loop_stop(struct mc_server *server);
-/* Lets the loop thread dispatch idle sources and flush clients; any thread, lock held or not. */
-void mc_loop_kick(struct mc_server *server);
-
-/* Every verb begins and ends with these; they also trace waits. Unlocking kicks the loop thread. */
-void mc_verb_begin(struct mc_server *server);
-void mc_verb_end(struct mc_server *server);
+/* ---- the lock and the loop (loop.c); life, loop and clock as Python sees them are in server_verbs.h ---- */
 
 /* The lock alone, traced; for the native threads. Unlocking lets go of the EGL context. */
 void mc_server_lock(struct mc_server *server);
@@ -177,9 +154,6 @@ void mc_server_unlock(struct mc_server *server);
 void mc_server_yield(struct mc_server *server);
 
 /* ---- time (timer.c) ---- */
-
-/* Now on the compositor's clock: real, or modelled with the step clock. */
-uint64_t mc_server_now_ns(struct mc_server *server);
 
 /* A one-shot timer on the compositor's clock with ns resolution; fires on the loop thread, or on the thread
  * that advances the step clock, lock held either way. */
@@ -198,8 +172,6 @@ int mc_timer_init(struct mc_timer *timer, struct mc_server *server,
 void mc_timer_finish(struct mc_timer *timer);
 void mc_timer_arm(struct mc_timer *timer, uint64_t deadline_ns);
 void mc_timer_disarm(struct mc_timer *timer);
-/* Verb: moves the step clock forward to until_ns, firing timers in order. -EINVAL without the step clock. */
-int mc_clock_advance(struct mc_server *server, uint64_t until_ns);
 
 /* ---- surfaces and clients (surface.c, client.c) ---- */
 

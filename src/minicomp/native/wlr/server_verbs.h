@@ -9,15 +9,23 @@ struct wlr_allocator;
 struct wlr_renderer;
 struct wlr_output_manager_v1;
 
+/* A server with its lock, queue and lists; nothing of wlroots yet. NULL when memory is short. lock_inherit:
+ * the lock inherits priorities (PTHREAD_PRIO_INHERIT). */
 struct mc_server *mc_server_create(bool lock_inherit);
+/* After mc_server_set_parts: scene trees, listeners, protocol logger. 0 or -errno. */
 int mc_server_attach(struct mc_server *server);
+/* Detaches every listener and frees outputs, windows and seat. The loop thread must have ended; call before
+ * the wlroots objects are destroyed. Safe to call twice. */
 void mc_server_detach(struct mc_server *server);
 void mc_server_destroy(struct mc_server *server);
 /* The scene graph, after mc_server_detach and after the output layout. */
 void mc_scene_destroy(struct mc_server *server);
 
+/* Starts the loop thread. terminate_fd: a duplicate of libwayland's termination eventfd, now owned, or -1. */
 int mc_loop_start(struct mc_server *server, int terminate_fd);
+/* Asks the loop thread to end and joins it. */
 void mc_loop_stop(struct mc_server *server);
+/* Lets the loop thread dispatch idle sources and flush clients; any thread, lock held or not. */
 void mc_loop_kick(struct mc_server *server);
 /* A render thread; before the backend starts. Without it the loop thread renders. Not with the step clock. */
 int mc_render_start(struct mc_server *server);
@@ -27,6 +35,7 @@ void mc_render_stop(struct mc_server *server);
 int mc_server_set_pacing(struct mc_server *server, int mode, uint64_t fixed_ns, double target_miss_rate);
 /* Readable once the loop thread has returned, asked to or not. */
 int mc_loop_ended_fd(struct mc_server *server);
+/* Every verb begins and ends with these; they also trace waits. The end kicks the loop thread. */
 void mc_verb_begin(struct mc_server *server);
 void mc_verb_end(struct mc_server *server);
 /* In place of mc_verb_end where nothing was changed: the loop thread need not wake up. */
@@ -68,7 +77,9 @@ void mc_server_set_background(struct mc_server *server, float red, float green, 
 
 int mc_server_trace_start(struct mc_server *server, int fd, uint32_t ring_records);
 void mc_server_trace_stop(struct mc_server *server);
+/* Now on the compositor's clock: real, or modelled with the step clock. */
 uint64_t mc_server_now_ns(struct mc_server *server);
+/* Moves the step clock forward to until_ns, firing timers in order. -EINVAL without the step clock. */
 int mc_clock_advance(struct mc_server *server, uint64_t until_ns);
 /* When the step clock's next timer is due (a vblank, a frame's planned start, a frame callback, ...); 0:
  * none. */
