@@ -241,6 +241,11 @@ void mc_compose_latch(struct mc_output *output)
         struct mc_surface *surface = mc_surface_from(scene_surface->surface);
         if (surface != NULL && surface->latched != surface->commits) {
             surface->latched = surface->commits;
+            if (surface->commit_ns != 0 &&
+                (output->flight_content_ns == 0 || surface->commit_ns < output->flight_content_ns)) {
+                output->flight_content_ns = surface->commit_ns;
+            }
+            surface->commit_ns = 0;
             mc_trace_now(&server->trace, MC_POINT_SURFACE_LATCHED, output->id, output->frame_id, surface->id,
                          surface->commits, 0);
         }

@@ -282,6 +282,10 @@ static void handle_present(struct wl_listener *listener, void *data)
             mc_pacing_presented(&output->pacing, &output->flight, output->flight_committed_ns, event->seq,
                                 vblank_ns);
             output->flight_committed_ns = 0;
+            if (output->flight_content_ns != 0 && vblank_ns > output->flight_content_ns) {
+                mc_window_add(&output->shown, vblank_ns - output->flight_content_ns);
+            }
+            output->flight_content_ns = 0;
         } else {
             output->foreign_flip = true; /* of a modeset */
             mc_vclock_stamp(&output->pacing.clock, event->seq, vblank_ns);
@@ -289,6 +293,7 @@ static void handle_present(struct wl_listener *listener, void *data)
     } else {
         flags |= PRESENTED_DISCARDED;
         output->flight_committed_ns = 0;
+        output->flight_content_ns = 0;
     }
     mc_trace_now(&server->trace, MC_POINT_PRESENTED, output->id, output->frame_id, 0, vblank_ns, flags);
 }

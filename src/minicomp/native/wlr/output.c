@@ -418,7 +418,15 @@ int mc_output_pacing(struct mc_server *server, uint64_t handle, struct mc_pacing
             .frames = pacing->frames,
             .misses = pacing->misses,
             .probe_misses = pacing->probe_misses,
+            .mode = (int32_t)pacing->mode,
+            .fixed_ns = pacing->fixed_ns,
+            .target_miss_rate = pacing->target_miss_rate,
+            .cost_count = pacing->cost.count,
+            .shown_count = output->shown.count,
         };
+        _Static_assert(sizeof(info_ret->cost_us) == sizeof(pacing->cost.sorted_us), "window size");
+        memcpy(info_ret->cost_us, pacing->cost.sorted_us, sizeof(info_ret->cost_us));
+        memcpy(info_ret->shown_us, output->shown.sorted_us, sizeof(info_ret->shown_us));
     }
     mc_look_end(server);
     return output != NULL ? 0 : -ENOENT;

@@ -218,15 +218,16 @@ void mc_clients_flush_safely(struct mc_server *server);
 struct mc_surface {
     struct wl_list link; /* mc_server.surfaces */
     struct mc_server *server;
-    struct wlr_surface *surface;     /* surface->data points back here */
-    struct mc_client *client;        /* NULL while the client is going away */
-    uint32_t id;                     /* in the trace; never reused in a run */
-    uint64_t commits;                /* applied so far */
-    uint64_t latched;                /* commit number last composed on its primary output */
-    bool needs_flip;                 /* its last commit brought damage or asked for feedback */
-    bool feedback_wanted;            /* wp_presentation.feedback since the last commit */
-    uint64_t callback_due_ns;        /* when its frame callbacks are to be sent; 0: not planned */
-    uint64_t callback_sent_ns;       /* when they were; 0: it has answered since */
+    struct wlr_surface *surface; /* surface->data points back here */
+    struct mc_client *client;    /* NULL while the client is going away */
+    uint32_t id;                 /* in the trace; never reused in a run */
+    uint64_t commits;            /* applied so far */
+    uint64_t latched;            /* commit number last composed on its primary output */
+    uint64_t commit_ns;          /* of the first commit with content since the last was composed; 0: none */
+    bool needs_flip;             /* its last commit brought damage or asked for feedback */
+    bool feedback_wanted;        /* wp_presentation.feedback since the last commit */
+    uint64_t callback_due_ns;    /* when its frame callbacks are to be sent; 0: not planned */
+    uint64_t callback_sent_ns;   /* when they were; 0: it has answered since */
     struct mc_window_stats response; /* from callback to commit */
     struct wl_listener commit, destroy;
 };
@@ -262,6 +263,8 @@ struct mc_output {
     struct mc_plan flight;        /* of the frame that waits to be shown */
     bool foreign_flip;            /* the flip in flight is a modeset's */
     uint64_t flight_committed_ns; /* when its commit returned; 0: none, or its fate is known */
+    uint64_t flight_content_ns;   /* when the oldest content in it was committed by its client; 0: none new */
+    struct mc_window_stats shown; /* from there to presented */
     uint64_t callback_ns;         /* when the next frame callback is due; 0: none is planned */
     uint64_t deadline_ns;         /* the earlier of callback_ns and the queued frame's start; 0: none */
     struct mc_timer deadline;     /* for deadline_ns, while the loop thread renders */

@@ -173,6 +173,12 @@ struct mc_pacing_info {
     uint64_t budget_ns; /* how long before its vblank a frame begins */
     uint64_t cost_ns, latch_low_ns, latch_high_ns, safety_ns, period_ns;
     uint64_t frames, misses, probe_misses;
+    int32_t mode; /* enum mc_pacing_mode */
+    uint64_t fixed_ns;
+    double target_miss_rate;
+    /* Of the last 64 frames, in us, ascending: from planned start to the commit's return, and from the
+     * client's commit of the oldest content in it to presented. */
+    uint32_t cost_us[64], shown_us[64], cost_count, shown_count;
 };
 int mc_output_pacing(struct mc_server *server, uint64_t handle, struct mc_pacing_info *info_ret);
 

@@ -47,6 +47,9 @@ static void handle_commit(struct wl_listener *listener, void *data)
     if (surface->feedback_wanted) {
         flags |= COMMIT_FEEDBACK;
     }
+    if (surface->commit_ns == 0 && (flags & (COMMIT_BUFFER | COMMIT_DAMAGE)) != 0) {
+        surface->commit_ns = mc_server_now_ns(server);
+    }
     if (surface->callback_sent_ns != 0 && (flags & (COMMIT_BUFFER | COMMIT_DAMAGE)) != 0) {
         uint64_t response_ns = mc_server_now_ns(server) - surface->callback_sent_ns;
         surface->callback_sent_ns = 0;
