@@ -27,9 +27,17 @@ _PLAIN = {str: "a string", int: "a whole number", float: "a number", bool: "true
 
 
 def explained(
-    message: str, settings: dict[str, Any], text: str, file: str | None, overrides: Sequence[Override]
+    message: str,
+    settings: dict[str, Any],
+    text: str,
+    file: str | None,
+    overrides: Sequence[Override],
+    schema: type[Struct] = Config,
 ) -> ConfigError:
-    """The ConfigError for msgspec's `message` about `settings` (read from `text`, with `overrides` laid over it)."""
+    """The ConfigError for msgspec's `message` about `settings` (read from `text`, with `overrides` laid over it).
+
+    `schema` is what they were to become: a Config, or the contents of another kind of file.
+    """
     place = _PATH.search(message)
     reason = message[: place.start()] if place else message
     path: list[PathPart] = []
@@ -38,11 +46,11 @@ def explained(
 
     if unknown := _UNKNOWN.match(reason):
         path.append(unknown["name"])
-        what, todo = _unknown_key(path)
+        what, todo = _unknown_key(path, schema)
     elif required := _REQUIRED.match(reason):
-        what, todo = f"{required['name']} is missing: {allowed(_type_at([*path, required['name']]))}", ""
+        what, todo = f"{required['name']} is missing: {allowed(_type_at([*path, required['name']], schema))}", ""
     elif reason.startswith(("Expected", "Invalid")):
-        what, todo = _wrong_value(path, settings)
+        what, todo = _wrong_value(path, settings, schema)
     else:  # a rule of the schema itself, which says it better
         what, todo = reason, ""
     return ConfigError(
@@ -74,16 +82,16 @@ def allowed(kind: Any) -> str:
     return _PLAIN[kind] if kind in _PLAIN else str(kind)
 
 
-def _unknown_key(path: Sequence[PathPart]) -> tuple[str, str]:
-    known = list(_fields_at(path[:-1]))
+def _unknown_key(path: Sequence[PathPart], schema: type[Struct]) -> tuple[str, str]:
+    known = list(_fields_at(path[:-1], schema))
     close = get_close_matches(str(path[-1]), known, n=1, cutoff=0.6)
     noun = "key" if len(path) > 1 else "section"
     return f"unknown {noun}; allowed are: {', '.join(known)}", f'did you mean "{close[0]}"?' if close else ""
 
 
-def _wrong_value(path: Sequence[PathPart], settings: dict[str, Any]) -> tuple[str, str]:
+def _wrong_value(path: Sequence[PathPart], settings: dict[str, Any], schema: type[Struct]) -> tuple[str, str]:
     value = _value_at(path, settings)
-    kind = _type_at(path)
+    kind = _type_at(path, schema)
     todo = ""
     if isinstance(value, str):
         close = get_close_matches(value, _choices(kind) or _QUOTED_CHOICE.findall(allowed(kind)), n=1, cutoff=0.6)
@@ -140,23 +148,28 @@ def _choices(kind: Any) -> list[str]:
     return []
 
 
-def _type_at(path: Sequence[PathPart]) -> Any:
-    kind: Any = Config
+def _type_at(path: Sequence[PathPart], schema: type[Struct]) -> Any:
+    kind: Any = schema
     for part in path:
         inner = _plain_type(kind)
         if isinstance(part, int):
             arguments = typing.get_args(inner)
             kind = arguments[part] if Ellipsis not in arguments and part < len(arguments) else arguments[0]
         elif _is_section(inner):
-            kind = typing.get_type_hints(inner, include_extras=True)[part]
+            kind = typing.get_type_hints(inner, include_extras=True)[_field(inner, part)]
         else:
             return Any
     return kind
 
 
-def _fields_at(path: Sequence[PathPart]) -> tuple[str, ...]:
-    section = _type_at(path)
-    return section.__struct_fields__ if _is_section(section) else ()
+def _fields_at(path: Sequence[PathPart], schema: type[Struct]) -> tuple[str, ...]:
+    section = _type_at(path, schema)
+    return section.__struct_encode_fields__ if _is_section(section) else ()
+
+
+def _field(section: Any, key: PathPart) -> str:
+    """The field behind a key; they differ where the key is a word of Python's (`class`)."""
+    return str(dict(zip(section.__struct_encode_fields__, section.__struct_fields__, strict=True))[key])
 
 
 def _value_at(path: Sequence[PathPart], settings: Any) -> Any:

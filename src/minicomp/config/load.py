@@ -19,8 +19,8 @@ _SYNTAX_ERROR_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of docume
 
 def load(file: str | None = None, overrides: Sequence[Override] = ()) -> Config:
     """The effective configuration. Raises ConfigError (exit code 2) with the place of the first mistake."""
-    text = _read(file) if file is not None else ""
-    settings = _parse(text, file) if text else {}
+    text = read_text(file) if file is not None else ""
+    settings = parse_toml(text, file) if text else {}
     for override in overrides:
         lay_over(settings, override)
     if not settings:
@@ -33,7 +33,8 @@ def load(file: str | None = None, overrides: Sequence[Override] = ()) -> Config:
         raise explained(str(error), settings, text, file, overrides) from None
 
 
-def _read(file: str) -> str:
+def read_text(file: str) -> str:
+    """The whole file. Raises ConfigError."""
     try:
         with open(file, encoding="utf-8") as opened:  # pathlib costs 4 ms of every start
             return opened.read()
@@ -43,7 +44,8 @@ def _read(file: str) -> str:
         raise ConfigError("the configuration is not UTF-8 text", where=file) from None
 
 
-def _parse(text: str, file: str | None) -> dict[str, Any]:
+def parse_toml(text: str, file: str | None) -> dict[str, Any]:
+    """The tables of a TOML text; `file` names it in errors. Raises ConfigError."""
     import tomllib
 
     try:
