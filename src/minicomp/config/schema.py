@@ -7,6 +7,7 @@ before it means something: a key exists when the program acts on it.
 
 from typing import Annotated, Any, Literal
 
+from minicomp.config.knobs import KnobSettings
 from minicomp.config.modes import MODE_PATTERN, OUTPUT_MODE_PATTERN
 from minicomp.config.validation import Meta, Struct, to_builtins
 
@@ -165,6 +166,15 @@ class RenderSettings(Section, frozen=True):
     thread: bool = True  # on a thread of its own; false: on the loop thread, between requests
 
 
+class LoopSettings(Section, frozen=True):
+    """How the loop thread waits for clients, input and the display. See docs/knobs.md."""
+
+    wait: Literal["epoll", "epoll-edge", "io-uring", "io-uring-sqpoll"] = "epoll"  # in the order of mc_wait_kind
+    sqpoll_idle_ms: Annotated[
+        int, Meta(ge=1, le=60_000, description="milliseconds that io_uring's kernel thread spins idle, 1 to 60000")
+    ] = 20  # io-uring-sqpoll: longer than a refresh at 60 Hz, so that it is awake for the next frame
+
+
 class PacingSettings(Section, frozen=True):
     """When composing a frame begins. See docs/performance.md."""
 
@@ -278,6 +288,7 @@ class Config(Section, frozen=True):
     idle: IdleSettings = IdleSettings()
     headless: HeadlessSettings = HeadlessSettings()
     render: RenderSettings = RenderSettings()
+    loop: LoopSettings = LoopSettings()
     pacing: PacingSettings = PacingSettings()
     policy: PolicySettings = PolicySettings()
     keyboard: KeyboardSettings = KeyboardSettings()
@@ -287,6 +298,7 @@ class Config(Section, frozen=True):
     limits: LimitSettings = LimitSettings()
     app: AppSettings = AppSettings()
     trace: TraceSettings = TraceSettings()
+    knobs: KnobSettings = KnobSettings()
     log: LogSettings = LogSettings()
 
     def output_settings(self, name: str) -> OutputSettings:

@@ -3,7 +3,15 @@
 import json
 from typing import Any
 
+from minicomp.config.knobs import KnobSettings, KnobTable
 from minicomp.config.schema import Config
+
+_TABLES_INSIDE = {
+    "knobs": tuple(
+        name for name in KnobSettings.__struct_fields__ if isinstance(getattr(KnobSettings(), name), KnobTable)
+    )
+}
+"""Tables inside a table; other tables there (policy.options) are the user's own."""
 
 
 def as_toml(config: Config) -> str:
@@ -15,7 +23,10 @@ def as_toml(config: Config) -> str:
             lists += [_table(f"[[{section}]]", item) for item in settings]
             continue
         nested = {key: value for key, value in settings.items() if _is_list_of_tables(value)}
-        blocks.append(_table(f"[{section}]", {key: value for key, value in settings.items() if key not in nested}))
+        tables = _TABLES_INSIDE.get(section, ())
+        plain = {key: value for key, value in settings.items() if key not in nested and key not in tables}
+        blocks.append(_table(f"[{section}]", plain))
+        blocks += [_table(f"[{section}.{key}]", settings[key]) for key in tables]
         blocks += [_table(f"[[{section}.{key}]]", item) for key, items in nested.items() for item in items]
     return "\n".join(blocks + lists)
 
