@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from minicomp.compositor.outputs import Output
+from minicomp.shell.kiosk import Kiosk
 from minicomp.testing.client import Client, Window
 from minicomp.testing.image import compare
 from minicomp.testing.instance import InProcess, configure
@@ -25,7 +29,6 @@ COLOUR = 0x2080C0
 def two() -> Iterator[InProcess]:
     """Two outputs side by side under the kiosk policy."""
     with InProcess(configure(headless__outputs=["800x600@60", "640x480@75"])) as instance:
-        instance.wait_for(lambda: sum(o.enabled for o in instance.compositor.outputs) == 2, "both outputs")
         yield instance
 
 
@@ -63,7 +66,6 @@ def test_several_outputs_are_as_configured() -> None:
         ],
     )
     with InProcess(config) as instance:
-        instance.wait_for(lambda: sum(o.enabled for o in instance.compositor.outputs) == 3, "all outputs")
         assert boxes(instance) == {
             "HEADLESS-1": (0, 0, 1280, 720),
             "HEADLESS-2": (2000, 50, 960, 540),
@@ -270,6 +272,36 @@ def test_no_outputs_and_back(policy: str, tmp_path: Path) -> None:
         assert shown.geometry.x >= 0 and shown.geometry.y >= 0
         picture_with(instance, lambda image: share(image, BACKGROUND) < 1, "the window on the new monitor")
         assert_frames_go_on(instance, pulse, log)
+
+
+def test_a_monitor_that_goes_while_it_is_configured_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between policy's look at it and the verb; for the log it has not refused anything."""
+    with InProcess() as instance:
+        compositor = instance.compositor
+        monkeypatch.setattr(compositor.outputs, "_warn_of_unlisted_mode", lambda output, settings: compositor.unplug(2))
+        compositor.plug(640, 480, 60_000, connector=2)
+        instance.settle()
+        assert list(by_name(instance)) == ["HEADLESS-1"]
+        assert not [message for message in instance.log.messages(logging.WARNING) if "HEADLESS-2" in message]
+
+
+def test_ready_is_when_every_output_is_configured_and_the_policy_knows() -> None:
+    class Slow(Kiosk):
+        def on_output_new(self, output: Output) -> None:
+            time.sleep(0.2)
+            super().on_output_new(output)
+
+    with InProcess(configure(headless__outputs=["800x600@60", "640x480@75", "320x240@60"]), policy=Slow) as instance:
+        assert len(boxes(instance)) == len(instance.dispatcher.outputs) == 3
+
+
+def test_an_output_that_is_off_stays_off_when_events_were_lost(two: InProcess) -> None:
+    off = by_name(two)["HEADLESS-2"].handle
+    two.compositor.outputs.set_enabled(off, False)
+    two.settle()
+    two.thread.call(two.dispatcher.resync)
+    two.settle()
+    assert list(boxes(two)) == ["HEADLESS-1"]
 
 
 def test_a_client_bound_to_an_unplugged_output_may_use_it(two: InProcess) -> None:

@@ -64,6 +64,7 @@ class Dispatcher:
         self.windows = Windows(compositor)
         self.layers = Layers(compositor)
         self.outputs: dict[int, Output] = {}  # those that are on
+        self.configured: set[int] = set()  # outputs, on or off, that have their settings and that the policy knows of
         self._asleep: list[int] | None = None  # outputs that idleness switched off; None: not idle
         self.errors = 0
         self.current = ""
@@ -92,8 +93,9 @@ class Dispatcher:
             lib.MC_EVENT_DEVICE_NEW: self._on_device_new,
             lib.MC_EVENT_IDLE: self._on_idle,
             lib.MC_EVENT_RESUMED: self._on_resumed,
-            lib.MC_EVENT_BACKEND_LOST: self._on_backend_lost,
-            lib.MC_EVENT_LOOP_ENDED: self._ignore,  # whoever runs the compositor watches for that itself
+            # Whoever runs the compositor watches for these two itself: policy may be stuck, or too late to say so.
+            lib.MC_EVENT_BACKEND_LOST: self._ignore,
+            lib.MC_EVENT_LOOP_ENDED: self._ignore,
         }
         for kind, (name, arguments) in WINDOW_HOOKS.items():
             self._handlers[getattr(lib, kind)] = self._window_handler(name, arguments)
@@ -130,8 +132,10 @@ class Dispatcher:
         for handle in list(self.outputs):
             if handle not in outputs:
                 self._on_output_gone(handle, 0, 0)
+        self.configured &= outputs
         for handle in outputs:
-            (self._on_output_changed if handle in self.outputs else self._on_output_new)(handle, 0, 0)
+            # One that was switched off on purpose stays off.
+            (self._on_output_changed if handle in self.configured else self._on_output_new)(handle, 0, 0)
         layers = self.layers.native_handles()
         for layer in self.layers:
             if layer.handle not in layers:
@@ -163,11 +167,12 @@ class Dispatcher:
             self.compositor.outputs.set_enabled(handle, False)
             self._asleep.append(handle)
         self._on_output_changed(handle, 0, 0)
+        self.configured.add(handle)
 
     def _on_output_changed(self, handle: int, a: int, b: int) -> None:
         output = self.compositor.outputs.get(handle)
         if output is None or not output.enabled:
-            self._on_output_gone(handle, 0, 0)
+            self._forget_output(handle)
             return
         self.compositor.outputs.publish()
         before = self.outputs.get(handle)
@@ -182,6 +187,11 @@ class Dispatcher:
             self.guard("on_output_changed", lambda: self.policy.on_output_changed(self.outputs[handle]))
 
     def _on_output_gone(self, handle: int, a: int, b: int) -> None:
+        self.configured.discard(handle)
+        self._forget_output(handle)
+
+    def _forget_output(self, handle: int) -> None:
+        """It is off or gone: to the policy that is the same."""
         output = self.outputs.pop(handle, None)
         self.compositor.outputs.publish()
         if output is not None:
@@ -337,9 +347,6 @@ class Dispatcher:
     def _on_device_new(self, handle: int, a: int, b: int) -> None:
         self.compositor.inputs.configure_new(handle, self.outputs)
         self.guard("on_device_new", lambda: self.policy.on_device_new(handle, a, bool(b)))
-
-    def _on_backend_lost(self, handle: int, a: int, b: int) -> None:
-        log.error("the display device is lost")
 
     def _ignore(self, handle: int, a: int, b: int) -> None:
         pass

@@ -6,6 +6,7 @@ output-management client asks for goes the same way.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -114,18 +115,25 @@ class Outputs:
             return False
         settings = self._config.output_settings(output.name)
         self._warn_of_unlisted_mode(output, settings)
-        if self.configure(handle, settings):
+        result = self._apply(handle, settings)
+        if result == -errno.EINVAL and settings.mode != "preferred":
+            log.warning("output %s refuses mode %s, trying its preferred mode", output.name, settings.mode)
+            settings = _with_preferred_mode(settings)
+            result = self._apply(handle, settings)
+        if result == 0:
             if settings.enabled:
                 self._say_what_became(handle, settings)
             return settings.enabled
-        if settings.mode != "preferred":
-            log.warning("output %s refuses mode %s, trying its preferred mode", output.name, settings.mode)
-            return self.configure(handle, _with_preferred_mode(settings)) and settings.enabled
-        log.error("output %s refuses its preferred mode; it stays off", output.name)
+        if result != -errno.ENOENT:  # unplugged meanwhile is no refusal; the event for it is on its way
+            log.error("output %s refuses its preferred mode; it stays off", output.name)
         return False
 
     def configure(self, handle: int, settings: OutputSettings) -> bool:
         """Applies settings; False when the display refuses them (nothing changed) or is gone."""
+        return self._apply(handle, settings) == 0
+
+    def _apply(self, handle: int, settings: OutputSettings) -> int:
+        """0, -EINVAL when the display refuses the settings (nothing changed), or -ENOENT when it is gone."""
         request = ffi.new("struct mc_output_config *")
         request.enabled = settings.enabled
         if settings.mode == "highest-refresh":
@@ -140,10 +148,10 @@ class Outputs:
         if settings.position is not None:
             request.x, request.y = settings.position
         request.adaptive_sync = settings.adaptive_sync
-        result = lib.mc_output_configure(self._server, handle, request)
+        result: int = lib.mc_output_configure(self._server, handle, request)
         if result != 0:
-            log.debug("output %x: configuration refused: %s", handle, os.strerror(-result))
-        return bool(result == 0)
+            log.debug("output %x was not configured: %s", handle, os.strerror(-result))
+        return result
 
     def modes(self, handle: int) -> list[Mode]:
         """The monitor's modes, the preferred one first, without repetitions."""

@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from select import POLLIN, poll
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,10 @@ class PolicyThread:
     @property
     def errors(self) -> int:
         return self._dispatcher.errors
+
+    def has_configured(self, outputs: Iterable[int]) -> bool:
+        """Whether each of these outputs has its settings, and the policy was told of it if it is on. For any thread."""
+        return self._dispatcher.configured.issuperset(outputs)
 
     def start(self) -> None:
         self._thread.start()

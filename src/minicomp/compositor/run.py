@@ -105,35 +105,44 @@ class Supervisor:
 
     def run(self, command: list[str], kill_grace_ms: int) -> int:
         """Until the program ends, a signal arrives or the compositor fails; the exit code."""
-        environment = self.compositor.client_environment()
-        if command:
-            connection = self.compositor.app_connection()
-            if connection is not None:
-                environment["WAYLAND_SOCKET"] = str(connection.fileno())
-            try:
-                self.child = Child.start(command, environment)
-            finally:
-                if connection is not None:
-                    connection.close()
-            self.watch(self.child.pidfd)
+        if command and not self.is_over():
+            self._start_child(command)
         while True:
             if self.child is not None:
                 code = self.child.poll()
                 if code is not None:
                     return code
             if self.stop_signal:
-                return self._stopped(kill_grace_ms)
-            if self.loop_ended or self.policy.fatal is not None:
+                return self._stopped(kill_grace_ms, wants_program=bool(command))
+            if self.is_over():
                 self._end_child(kill_grace_ms)
                 return self._failed()
             self.step(self.tick_ms)
 
-    def _stopped(self, kill_grace_ms: int) -> int:
+    def is_over(self) -> bool:
+        """Whether there is a reason to end, apart from the program's end."""
+        return bool(self.stop_signal) or self.loop_ended or self.policy.fatal is not None
+
+    def _start_child(self, command: list[str]) -> None:
+        environment = self.compositor.client_environment()
+        connection = self.compositor.app_connection()
+        if connection is not None:
+            environment["WAYLAND_SOCKET"] = str(connection.fileno())
+        try:
+            self.child = Child.start(command, environment)
+        finally:
+            if connection is not None:
+                connection.close()
+        self.watch(self.child.pidfd)
+
+    def _stopped(self, kill_grace_ms: int, *, wants_program: bool) -> int:
         if self.stop_signal > 0:
             log.info("%s: ending", signal.Signals(self.stop_signal).name)
         code = self._end_child(kill_grace_ms)
-        if self.stop_signal < 0 or code is None:
+        if self.stop_signal < 0:
             return ExitCode.OK
+        if code is None:
+            return 128 + self.stop_signal if wants_program else ExitCode.OK  # it was never started: that is no success
         return code
 
     def _end_child(self, kill_grace_ms: int) -> int | None:
@@ -142,29 +151,36 @@ class Supervisor:
     def _failed(self) -> int:
         if self.policy.fatal is not None:
             return ExitCode.COMPOSITOR_FAILED
-        if self.compositor.backend_kind == "drm":
+        if self.compositor.backend_kind != "headless":
             log.error("the display device was lost; a supervisor should start minicomp again")
             return ExitCode.DEVICE_LOST
         log.error("the compositor's event loop ended by itself")
         return ExitCode.COMPOSITOR_FAILED
 
 
-def wait_until_ready(supervisor: Supervisor) -> None:
-    """Until an output is on (clients can connect since the socket exists). Raises PreconditionError after a while.
+def wait_until_ready(supervisor: Supervisor) -> bool:
+    """Until every output has its settings, the policy knows of it, and one is on (clients can connect since the socket
+    exists). False when the run is over before that. Raises PreconditionError after a while.
 
     On KMS a kiosk may start with its monitor off: then being ready means waiting for one, and clients may connect.
     """
     deadline = time.monotonic() + READY_TIMEOUT_S
     compositor = supervisor.compositor
-    while not any(output.enabled for output in compositor.outputs):
-        if supervisor.stop_signal or supervisor.loop_ended or supervisor.policy.fatal:
-            return
-        if time.monotonic() > deadline or (compositor.backend_kind == "drm" and not list(compositor.outputs)):
+    while not supervisor.is_over():
+        outputs = list(compositor.outputs)
+        is_on = any(output.enabled for output in outputs)
+        if is_on and supervisor.policy.has_configured(output.handle for output in outputs):
+            return True
+        if time.monotonic() > deadline or (compositor.backend_kind == "drm" and not outputs):
+            if is_on:
+                log.warning("policy has not configured every output yet; going on without it")
+                return True
             if compositor.backend_kind == "drm":
                 log.warning("no output is connected yet; going on without one")
-                return
+                return True
             raise PreconditionError("no output could be switched on", todo="see the messages above")
         supervisor.step(5)
+    return False
 
 
 def run(config: Config, command: list[str], options: RunOptions, observe: Observer | None = None) -> int:
@@ -197,13 +213,14 @@ def run(config: Config, command: list[str], options: RunOptions, observe: Observ
         policy.start()
         code: int
         try:
-            wait_until_ready(supervisor)
+            ready = wait_until_ready(supervisor)
             if "WATCHDOG_USEC" in os.environ:
                 _feed_watchdog(supervisor)
-            readiness.announce(options.ready_fd, compositor.socket, compositor.x11_display)
-            log.info("ready: WAYLAND_DISPLAY=%s (%s)", compositor.socket, compositor.backend_kind)
+            if ready:
+                readiness.announce(options.ready_fd, compositor.socket, compositor.x11_display)
+                log.info("ready: WAYLAND_DISPLAY=%s (%s)", compositor.socket, compositor.backend_kind)
             with ExitStack() as observers:
-                if observe is not None:
+                if ready and observe is not None:
                     observe(compositor, supervisor, observers)
                 code = supervisor.run(command, config.app.kill_grace_ms)
         finally:
