@@ -84,7 +84,7 @@ class Compositor:
     def _start(self) -> None:
         config, undo = self.config, self._undo
         self.logring = _made("log ring", lib.mc_log_init(_LOG_LEVELS[config.log.level]))
-        self.server = server = _made("server", lib.mc_server_create(True))
+        self.server = server = _made("server", lib.mc_server_create(config.knobs.lock.kind != "plain"))
         undo.callback(lib.mc_server_destroy, server)
         self._terminate_fd = self._create_display()
         undo.callback(self._close_terminate_fd)
@@ -108,7 +108,7 @@ class Compositor:
         undo.callback(wlr.wlr_renderer_destroy, renderer)
         _check("buffer protocols", lib.mc_dmabuf_create(server, self.display, backend, renderer))
         undo.callback(lib.mc_dmabuf_destroy, server)
-        parts.allocator = allocator = _made("allocator", wlr.wlr_allocator_autocreate(backend, renderer))
+        parts.allocator = allocator = _made("allocator", self._create_allocator(backend, renderer))
         undo.callback(lib.mc_allocator_destroy, allocator)
         undo.callback(destroy_backend)  # its outputs' swapchains still use the allocator
         parts.compositor = _made("wl_compositor", wlr.wlr_compositor_create(self.display, renderer))
@@ -165,7 +165,7 @@ class Compositor:
             )
         if config.backend.xwayland:
             self._start_xwayland()
-        _check("loop thread", lib.mc_loop_start(server, self._take_terminate_fd()))
+        self._start_loop()
         undo.callback(lib.mc_loop_stop, server)
 
     def _create_display(self) -> int:

@@ -56,6 +56,7 @@ static uint64_t mc_pure_trace_many(struct mc_trace *trace, uint64_t count)
 """,
     sources=c_files("pure"),
     include_dirs=[str(HERE)],
+    libraries=["uring"],
     define_macros=DEFINES,
     extra_compile_args=[*COMPILE_ARGS, "-Wno-unused-function"],
 )

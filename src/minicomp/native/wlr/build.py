@@ -60,7 +60,7 @@ ffi.set_source(
         "/usr/include/pixman-1",
         "/usr/include/libdrm",
     ],
-    libraries=["wlroots", "wayland-server", "input", "pixman-1", "xkbcommon", "drm", "m"],
+    libraries=["wlroots", "wayland-server", "input", "pixman-1", "xkbcommon", "drm", "uring", "m"],
     define_macros=DEFINES,
     extra_compile_args=COMPILE_ARGS,
 )

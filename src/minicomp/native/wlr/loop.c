@@ -1,6 +1,5 @@
-/* The loop thread: level-triggered epoll over libwayland's loop; waits unlocked, works locked. */
+/* The loop thread over libwayland's loop: waits unlocked (wait.h), works locked. */
 #include <errno.h>
-#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 #include <wlr/render/egl.h>
@@ -10,6 +9,8 @@
 #include "server_verbs.h"
 
 #define LOCK_HOLD_REPORT_NS (500 * MC_NSEC_PER_USEC)
+
+enum { LOOP_FD, WAKE_FD, TERMINATE_FD }; /* in mc_server.wait */
 
 static void trace_wait(struct mc_server *server, const struct mc_lock_wait *wait)
 {
@@ -107,21 +108,18 @@ static void *loop_main(void *data)
     pthread_setname_np(pthread_self(), "mc-loop");
     mc_thread_set_source(MC_SOURCE_LOOP);
     while (!atomic_load(&server->stop) && !terminated) {
-        struct epoll_event ready[4];
-        int count = epoll_wait(server->epoll_fd, ready, 4, -1);
-        if (count < 0 && errno != EINTR) {
-            mc_log(server, MC_LOG_ERROR, "event loop: epoll_wait failed (errno %d)", errno);
+        uint32_t ready;
+        int error = mc_wait_next(&server->wait, &ready);
+        if (error != 0 && error != -EINTR) {
+            mc_log(server, MC_LOG_ERROR, "event loop: waiting failed (errno %d)", -error);
             break;
         }
-        mc_trace_now(&server->trace, MC_POINT_EPOLL_WAKE, 0, 0, 0, count < 0 ? 0 : (uint64_t)count, 0);
-        for (int i = 0; i < count; i++) {
-            if (ready[i].data.fd == server->wake_fd) {
-                drain(server->wake_fd);
-            } else if (ready[i].data.fd == server->terminate_fd) {
-                terminated = true;
-            }
+        mc_trace_now(&server->trace, MC_POINT_EPOLL_WAKE, 0, 0, 0, (uint64_t)__builtin_popcount(ready), 0);
+        if (ready & 1u << WAKE_FD) {
+            drain(server->wake_fd);
         }
         uint64_t asked = atomic_load(&server->asked);
+        terminated = ready & 1u << TERMINATE_FD;
         uint64_t begin_ns = mc_now_ns();
         mc_lock_acquire(&server->gate);
         mc_server_lock(server);
@@ -139,26 +137,15 @@ static void *loop_main(void *data)
     return NULL;
 }
 
-static int watch(int epoll_fd, int fd)
-{
-    struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
-    return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : -errno;
-}
-
-int mc_loop_start(struct mc_server *server, int terminate_fd)
+int mc_loop_start(struct mc_server *server, int terminate_fd, int wait_kind, uint32_t sq_idle_ms)
 {
     server->terminate_fd = terminate_fd;
-    server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (server->epoll_fd < 0) {
-        return -errno;
-    }
-    int error = watch(server->epoll_fd, wl_event_loop_get_fd(wl_display_get_event_loop(server->display)));
-    if (error == 0) {
-        error = watch(server->epoll_fd, server->wake_fd);
-    }
-    if (error == 0 && terminate_fd >= 0) {
-        error = watch(server->epoll_fd, terminate_fd);
-    }
+    struct mc_wait_fd fds[] = {
+        [LOOP_FD] = {wl_event_loop_get_fd(wl_display_get_event_loop(server->display)), .emptied = false},
+        [WAKE_FD] = {server->wake_fd, .emptied = true},
+        [TERMINATE_FD] = {terminate_fd, .emptied = true}, /* it is reported once: the loop ends */
+    };
+    int error = mc_wait_open(&server->wait, wait_kind, fds, terminate_fd >= 0 ? 3 : 2, sq_idle_ms);
     if (error != 0) {
         return error;
     }
@@ -181,3 +168,4 @@ void mc_loop_stop(struct mc_server *server)
     pthread_join(server->loop_thread, NULL);
     server->loop_running = false;
 }
+    mc_wait_close(&server->wait); /* before libwayland closes what it watches */

@@ -25,7 +25,7 @@ struct mc_server *mc_server_create(bool lock_inherit)
     if (server == NULL) {
         return NULL;
     }
-    server->epoll_fd = server->terminate_fd = server->render_timer_fd = -1;
+    server->terminate_fd = server->render_timer_fd = -1;
     server->pacing.target_miss_rate = DEFAULT_MISS_RATE;
     server->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     server->ended_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -150,8 +150,8 @@ void mc_server_destroy(struct mc_server *server)
     mc_queue_finish(&server->queue);
     mc_lock_finish(&server->lock);
     mc_lock_finish(&server->gate);
-    int fds[] = {server->epoll_fd, server->wake_fd, server->ended_fd, server->terminate_fd,
-                 server->render_timer_fd};
+    mc_wait_close(&server->wait); /* open still when the loop thread did not start */
+    int fds[] = {server->wake_fd, server->ended_fd, server->terminate_fd, server->render_timer_fd};
     for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
         if (fds[i] >= 0) {
             close(fds[i]);

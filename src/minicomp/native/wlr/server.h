@@ -24,6 +24,7 @@
 #include "../pure/trace.h"
 #include "../pure/vblank.h"
 #include "server_verbs.h"
+#include "../pure/wait.h"
 
 struct mc_seat;
 struct mc_stack_item;
@@ -132,7 +133,7 @@ struct mc_server {
     pthread_t loop_thread;
     bool loop_running;
     _Atomic uint64_t asked, answered; /* any thread: signs of life, idle_verbs.h */
-    int epoll_fd;
+    struct mc_wait wait;
     int ended_fd;     /* eventfd: the loop thread has returned */
     int wake_fd;      /* eventfd: a verb ran, idle sources or unsent events may be waiting */
     int terminate_fd; /* libwayland's own, duplicated: wl_display_terminate was called */

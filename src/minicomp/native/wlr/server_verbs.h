@@ -21,8 +21,9 @@ void mc_server_destroy(struct mc_server *server);
 /* The scene graph, after mc_server_detach and after the output layout. */
 void mc_scene_destroy(struct mc_server *server);
 
-/* Starts the loop thread. terminate_fd: a duplicate of libwayland's termination eventfd, now owned, or -1. */
-int mc_loop_start(struct mc_server *server, int terminate_fd);
+/* Starts the loop thread. terminate_fd: a duplicate of libwayland's termination eventfd, now owned, or -1.
+ * wait_kind: enum mc_wait_kind, in the order of loop.wait. -EPERM or -ENOSYS where io_uring is refused. */
+int mc_loop_start(struct mc_server *server, int terminate_fd, int wait_kind, uint32_t sq_idle_ms);
 /* Asks the loop thread to end and joins it. */
 void mc_loop_stop(struct mc_server *server);
 /* Lets the loop thread dispatch idle sources and flush clients; any thread, lock held or not. */
