@@ -1,0 +1,202 @@
+"""One run: a fresh compositor with one arm's settings, its clients and loads, for the time that the plan says.
+
+    compositor ready -> clients, loads -> warm-up -> [begin .. measured .. end] -> loads, clients, compositor end
+
+Nothing is computed between begin and end: this process sleeps until then. Times are CLOCK_MONOTONIC.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from minicomp.config.validation import Struct
+from minicomp.errors import ExitCode
+from minicomp.lab.experiments import host
+from minicomp.lab.experiments.processes import CLIENTS, Process, Processes, program
+from minicomp.lab.experiments.read import set_argument
+from minicomp.lab.experiments.spec import Arm, Experiment, Load, QuickSchedule, Schedule
+
+READY_S = 60.0
+"""How long a compositor may take to start: emulated machines need most of it."""
+COMPOSITOR_GRACE_S = 15.0
+LOG_LINES = 12
+
+
+class Session(Struct, frozen=True):
+    """What a run was, apart from its frames."""
+
+    begin_ns: int = 0
+    """The measured time is from here ..."""
+    end_ns: int = 0
+    failure: str = ""
+    """Why there is nothing to evaluate; empty when there is."""
+    refused: str = ""
+    """Why the compositor would not start with these settings (exit code 69)."""
+    missing_loads: tuple[str, ...] = ()
+    clients: tuple[int, ...] = ()
+    loads: tuple[int, ...] = ()
+    """Process ids."""
+    settings_before: dict[str, str] = {}
+    settings_after: dict[str, str] = {}
+    during: dict[str, Any] = {}
+    """`host.between` of the measured time."""
+    threads: dict[str, dict[str, int]] = {}
+    """CPU time and waiting time of the compositor's threads in the measured time."""
+
+
+def run_session(
+    experiment: Experiment,
+    arm: Arm,
+    schedule: Schedule | QuickSchedule,
+    *,
+    backend: str,
+    trace: Path,
+    log_path: Path,
+    tick: Callable[[], None] = lambda: None,
+) -> Session:
+    """Runs one arm once; `trace` is then its run file. Nothing that was started is left running."""
+    before = host.settings()
+    with log_path.open("wb") as log, _runtime_dir() as environment, Processes() as processes:
+        record = _measured(experiment, arm, schedule, backend, trace, environment, processes, log, tick)
+        processes.stop(processes.running[1:])
+        # The compositor last, on its own: it writes the end of its run file.
+        processes.stop(processes.running[:])
+    return _with(record, settings_before=before, settings_after=host.settings(), log_path=log_path)
+
+
+def _measured(
+    experiment: Experiment,
+    arm: Arm,
+    schedule: Schedule | QuickSchedule,
+    backend: str,
+    trace: Path,
+    environment: dict[str, str],
+    processes: Processes,
+    log: IO[bytes],
+    tick: Callable[[], None],
+) -> dict[str, Any]:
+    """The fields of a Session that are known while it runs."""
+    compositor, line = _start_compositor(arm, backend, trace, environment, processes, log)
+    if not line:
+        code = compositor.ended
+        if code == ExitCode.UNAVAILABLE:
+            return {"refused": "the compositor would not start"}
+        how = f"ended with exit code {code}" if code is not None else f"was not ready after {READY_S:g} s"
+        return {"failure": f"the compositor {how}"}
+    environment |= dict(word.split("=", 1) for word in line.split())
+
+    clients, loads, missing = _start_company(experiment, arm, environment, processes, log)
+    record: dict[str, Any] = {
+        "clients": tuple(process.pid for process in clients),
+        "loads": tuple(process.pid for process in loads),
+        "missing_loads": tuple(missing),
+    }
+    early = processes.wait(schedule.warmup_s, tick)
+    if early is None:
+        threads, counters = host.thread_times(compositor.pid), host.counters()
+        record["begin_ns"] = time.monotonic_ns()
+        early = processes.wait(schedule.measure_s, tick)
+        record["end_ns"] = time.monotonic_ns()
+        record["during"] = host.between(counters, host.counters())
+        record["threads"] = host.thread_times_between(threads, host.thread_times(compositor.pid))
+    if early is not None:
+        record["failure"] = f"{early.role} ended early, {_how(early)}"
+    return record
+
+
+def _start_compositor(
+    arm: Arm, backend: str, trace: Path, environment: dict[str, str], processes: Processes, log: IO[bytes]
+) -> tuple[Process, str]:
+    """The compositor, and what it says when it is ready ("" when it never is)."""
+    arguments = [part for item in arm.settings.items() for part in ("--set", set_argument(*item))]
+    read_fd, write_fd = os.pipe()
+    with os.fdopen(read_fd) as ready:
+        try:
+            compositor = processes.start(
+                "the compositor",
+                [sys.executable, "-m", "minicomp", "run", "--backend", backend, "--trace", str(trace)]
+                + ["--ready-fd", str(write_fd), *arguments],
+                environment,
+                log,
+                pass_fds=[write_fd],
+                death_signal="TERM",
+                grace_s=COMPOSITOR_GRACE_S,
+            )
+        finally:
+            os.close(write_fd)
+        return compositor, _read_line(ready, READY_S)
+
+
+def _start_company(
+    experiment: Experiment, arm: Arm, environment: dict[str, str], processes: Processes, log: IO[bytes]
+) -> tuple[list[Process], list[Process], list[str]]:
+    clients = [
+        processes.start(f"client {client.command[0]}", program(client.command), environment | client.env, log)
+        for client in experiment.clients
+        for _ in range(client.count)
+    ]
+    loads, missing = [], []
+    for load in experiment.loads:
+        if load.arms and arm.name not in load.arms:
+            continue
+        for command in load_commands(load):
+            if shutil.which(command[0]) is None:
+                missing.append(f"{load.kind}: {command[0]} is not installed")
+                break
+            loads.append(processes.start(f"load {load.kind}", command, environment, log))
+    return clients, loads, missing
+
+
+def load_commands(load: Load) -> list[list[str]]:
+    """The processes to start for one [[load]]."""
+    if load.kind == "client":
+        return [program(load.command)] * load.processes
+    if load.kind == "stress-ng":
+        return [["stress-ng", "--quiet", *load.arguments]] * load.processes
+    return [[str(CLIENTS / "load"), load.kind, "--copies", str(load.processes), *load.arguments]]
+
+
+def _with(record: dict[str, Any], *, log_path: Path, **more: Any) -> Session:
+    """The Session; a failure is told with the last words of those who failed."""
+    last = " | ".join(_last_lines(log_path))
+    for key in ("failure", "refused"):
+        if record.get(key):
+            record[key] = f"{record[key]}: {last}" if last else record[key]
+    return Session(**record, **more)
+
+
+def _last_lines(path: Path) -> Sequence[str]:
+    text = path.read_text(encoding="utf-8", errors="replace")
+    return [line.strip() for line in text.splitlines() if line.strip()][-LOG_LINES:]
+
+
+def _how(process: Process) -> str:
+    code = process.ended
+    return f"exit code {code}" if code is None or code >= 0 else f"by signal {-code}"
+
+
+@contextmanager
+def _runtime_dir() -> Iterator[dict[str, str]]:
+    """An environment with a XDG_RUNTIME_DIR of its own: sockets of other sessions neither disturb nor are disturbed."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("WAYLAND_") and k not in ("DISPLAY",)}
+    folder = tempfile.mkdtemp(prefix="minicomp-lab-")
+    try:
+        yield {**kept, "XDG_RUNTIME_DIR": folder, "PYTHONUNBUFFERED": "1"}
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _read_line(ready: IO[str], timeout_s: float) -> str:
+    """One line from a pipe, or "" when there is none in time or the other end was closed."""
+    import select
+
+    readable, _, _ = select.select([ready], [], [], timeout_s)
+    return ready.readline().strip() if readable else ""
