@@ -36,6 +36,7 @@ class Point(IntEnum):
     INPUT_DELIVERED = 20
     SCHED = 21
     LOCK_HOLD = 22
+    DEADLINE_OVERRUN = 23
 
 
 class Source(IntEnum):

@@ -37,6 +37,7 @@ enum mc_point {
     MC_POINT_INPUT_DELIVERED = 20,
     MC_POINT_SCHED = 21,
     MC_POINT_LOCK_HOLD = 22,
+    MC_POINT_DEADLINE_OVERRUN = 23,
 };
 
 struct mc_record {

@@ -107,6 +107,7 @@ static void *loop_main(void *data)
     bool terminated = false;
     pthread_setname_np(pthread_self(), "mc-loop");
     mc_thread_set_source(MC_SOURCE_LOOP);
+    mc_thread_begins(server);
     while (!atomic_load(&server->stop) && !terminated) {
         uint32_t ready;
         int error = mc_wait_next(&server->wait, &ready);
@@ -128,11 +129,13 @@ static void *loop_main(void *data)
         wl_event_loop_dispatch(loop, 0);
         mc_clients_flush(server); /* only here: it can destroy clients and run their listeners */
         mc_trace_now(&server->trace, MC_POINT_DISPATCH_END, 0, 0, 0, 0, 0);
+        mc_thread_worked(server, begin_ns);
         mc_server_unlock(server);
         mc_lock_release(&server->gate);
         atomic_store(&server->answered, asked);
     }
     mc_push(server, MC_EVENT_LOOP_ENDED, 0, atomic_load(&server->stop) ? 0 : 1, 0);
+    mc_thread_ends(server);
     signal_fd(server->ended_fd);
     return NULL;
 }

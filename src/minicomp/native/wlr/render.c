@@ -46,6 +46,7 @@ static void *render_main(void *data)
     struct mc_server *server = data;
     pthread_setname_np(pthread_self(), "mc-render");
     mc_thread_set_source(MC_SOURCE_RENDER);
+    mc_thread_begins(server);
     while (!atomic_load(&server->render_stop)) {
         /* A blocking read: one system call a wake-up. Setting the timer anew moves the end of the wait. */
         uint64_t expirations;
@@ -64,11 +65,13 @@ static void *render_main(void *data)
         }
         mc_render_deadlines_changed(server);
         bool idle = finish(server);
+        mc_thread_worked(server, server->render_woke_ns);
         mc_server_unlock(server);
         if (idle) {
             mc_loop_kick(server);
         }
     }
+    mc_thread_ends(server);
     return NULL;
 }
 

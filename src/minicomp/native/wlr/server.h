@@ -24,6 +24,7 @@
 #include "../pure/trace.h"
 #include "../pure/vblank.h"
 #include "server_verbs.h"
+#include "threads.h"
 #include "../pure/wait.h"
 
 struct mc_seat;
@@ -128,6 +129,8 @@ struct mc_server {
     int render_timer_fd;
     uint64_t render_woke_ns;  /* the render thread's own */
     uint64_t render_armed_ns; /* what the timerfd is set to; 0: nothing */
+
+    struct mc_threads threads;
 
     /* Loop thread. */
     pthread_t loop_thread;
