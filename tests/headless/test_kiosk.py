@@ -35,6 +35,7 @@ def test_screens_go_off_without_input_and_come_on_as_they_were() -> None:
     with InProcess(config) as stage:
         before = list(stage.compositor.outputs)
         stage.wait_for(lambda: on(stage) == [False, False], "the screens to go off", 5)
+        stage.settle()
         assert stage.dispatcher.outputs == {}
         stage.compositor.seat.inject.press("a")
         stage.wait_for(lambda: on(stage) == [True, True], "the screens to come on")
