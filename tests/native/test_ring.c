@@ -13,7 +13,7 @@
 static void test_order_and_drops(void)
 {
     struct mc_ring ring;
-    assert(mc_ring_init(&ring, 100));
+    assert(mc_ring_init(&ring, 100, NULL));
     assert(ring.mask == 127); /* rounded up to a power of two */
     struct mc_record record = {0}, taken[256];
     for (uint64_t i = 0; i < 200; i++) {
@@ -28,7 +28,7 @@ static void test_order_and_drops(void)
     }
     assert(mc_ring_take(&ring, taken, 256) == 0);
     assert(mc_ring_put(&ring, &record)); /* room again */
-    mc_ring_finish(&ring);
+    mc_ring_finish(&ring, NULL);
 }
 
 static void *produce(void *data)

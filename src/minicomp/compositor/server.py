@@ -86,6 +86,7 @@ class Compositor:
         self.logring = _made("log ring", lib.mc_log_init(_LOG_LEVELS[config.log.level]))
         self.server = server = _made("server", lib.mc_server_create(config.knobs.lock.kind != "plain"))
         undo.callback(lib.mc_server_destroy, server)
+        self._configure_memory()
         self._terminate_fd = self._create_display()
         undo.callback(self._close_terminate_fd)
         step = config.backend.clock == "step"
@@ -167,6 +168,39 @@ class Compositor:
             self._start_xwayland()
         self._start_loop()
         undo.callback(lib.mc_loop_stop, server)
+
+    def _configure_memory(self) -> None:
+        memory = self.config.knobs.memory
+        lib.mc_memory_configure(
+            self.server,
+            ffi.new(
+                "struct mc_memory_settings *",
+                {
+                    "populate": bool(memory.populate),
+                    "advise_huge": bool(self.config.knobs.thp.advise_buffers),
+                    "released": ("keep", "wipe", "recycle").index(memory.released or "keep"),
+                    "stack_kib": memory.prefault_stack_kib or 0,
+                },
+            ),
+        )
+
+    def _create_allocator(self, backend: Any, renderer: Any) -> Any:
+        if self.backend_kind == "headless" and self.renderer_name == "pixman":
+            return lib.mc_frame_allocator_create(self.server)
+        return wlr.wlr_allocator_autocreate(backend, renderer)
+
+    def _start_loop(self) -> None:
+        loop = self.config.loop
+        kind = ("epoll", "epoll-edge", "io-uring", "io-uring-sqpoll").index(loop.wait)
+        error = lib.mc_loop_start(self.server, self._take_terminate_fd(), kind, loop.sqpoll_idle_ms)
+        if error != 0 and loop.wait.startswith("io-uring"):
+            raise PreconditionError(
+                f"{loop.wait}: the kernel refuses it: {os.strerror(-error)}",
+                where="loop.wait",
+                todo="needs Linux 5.11, sysctl kernel.io_uring_disabled=0 and a container whose seccomp profile allows "
+                'io_uring_setup; "epoll" works everywhere',
+            )
+        _check("loop thread", error)
 
     def _create_display(self) -> int:
         """wl_display, and a duplicate of its private termination eventfd.

@@ -20,13 +20,13 @@ struct chunk_header {
 };
 _Static_assert(sizeof(struct chunk_header) == 16, "chunk headers are 16 bytes");
 
-bool mc_ring_init(struct mc_ring *ring, uint32_t capacity)
+bool mc_ring_init(struct mc_ring *ring, uint32_t capacity, struct mc_memory *memory)
 {
     uint32_t size = 64;
     while (size < capacity && size < (1u << 30)) {
         size *= 2;
     }
-    ring->records = calloc(size, sizeof(*ring->records));
+    ring->records = mc_memory_map(memory, MC_MEMORY_RING, size * sizeof(*ring->records), &ring->mapped_bytes);
     if (ring->records == NULL) {
         return false;
     }
@@ -37,9 +37,9 @@ bool mc_ring_init(struct mc_ring *ring, uint32_t capacity)
     return true;
 }
 
-void mc_ring_finish(struct mc_ring *ring)
+void mc_ring_finish(struct mc_ring *ring, struct mc_memory *memory)
 {
-    free(ring->records);
+    mc_memory_unmap(memory, ring->records, ring->mapped_bytes);
     ring->records = NULL;
 }
 
@@ -145,9 +145,9 @@ int mc_trace_start(struct mc_trace *trace, int fd, uint32_t ring_records)
         return -EBUSY;
     }
     for (int source = 0; source < MC_SOURCE_COUNT; source++) {
-        if (!mc_ring_init(&trace->rings[source], ring_records)) {
+        if (!mc_ring_init(&trace->rings[source], ring_records, trace->memory)) {
             while (source-- > 0) {
-                mc_ring_finish(&trace->rings[source]);
+                mc_ring_finish(&trace->rings[source], trace->memory);
             }
             return -ENOMEM;
         }
@@ -157,7 +157,7 @@ int mc_trace_start(struct mc_trace *trace, int fd, uint32_t ring_records)
     int error = pthread_create(&trace->writer, NULL, writer_main, trace);
     if (error != 0) {
         for (int source = 0; source < MC_SOURCE_COUNT; source++) {
-            mc_ring_finish(&trace->rings[source]);
+            mc_ring_finish(&trace->rings[source], trace->memory);
         }
         return -error;
     }
@@ -179,7 +179,7 @@ void mc_trace_stop(struct mc_trace *trace)
     pthread_join(trace->writer, NULL);
     trace->running = false;
     for (int source = 0; source < MC_SOURCE_COUNT; source++) {
-        mc_ring_finish(&trace->rings[source]);
+        mc_ring_finish(&trace->rings[source], trace->memory);
     }
 }
 

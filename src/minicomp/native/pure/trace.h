@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "clock.h"
+#include "memory.h"
 
 enum mc_point {
     MC_POINT_EPOLL_WAKE = 1,
@@ -54,14 +55,16 @@ _Static_assert(sizeof(struct mc_record) == 32, "run file records are 32 bytes");
 struct mc_ring {
     struct mc_record *records; /* owned; capacity is mask + 1, a power of two */
     uint32_t mask;
+    size_t mapped_bytes;
     _Atomic uint64_t head; /* next to write; stored by the producer */
     _Atomic uint64_t tail; /* next to read; stored by the consumer */
     _Atomic uint64_t dropped;
 };
 
-/* capacity is rounded up to a power of two; false when memory is short. */
-bool mc_ring_init(struct mc_ring *ring, uint32_t capacity);
-void mc_ring_finish(struct mc_ring *ring);
+/* capacity is rounded up to a power of two; false when memory is short. memory (may be NULL) says how the
+ * kernel is to back it. */
+bool mc_ring_init(struct mc_ring *ring, uint32_t capacity, struct mc_memory *memory);
+void mc_ring_finish(struct mc_ring *ring, struct mc_memory *memory);
 bool mc_ring_put(struct mc_ring *ring, const struct mc_record *record);
 /* Copies up to max records out; the number copied. One consumer. */
 size_t mc_ring_take(struct mc_ring *ring, struct mc_record *records_ret, size_t max);
@@ -69,7 +72,8 @@ size_t mc_ring_take(struct mc_ring *ring, struct mc_record *records_ret, size_t 
 struct mc_trace {
     struct mc_ring rings[MC_SOURCE_COUNT];
     _Atomic bool enabled;
-    int fd; /* borrowed from whoever called mc_trace_start; opened with O_APPEND */
+    int fd;                   /* borrowed from whoever called mc_trace_start; opened with O_APPEND */
+    struct mc_memory *memory; /* borrowed, or NULL; may be set between mc_trace_init and mc_trace_start */
     pthread_t writer;
     pthread_mutex_t mutex; /* guards stop, with cond; never taken by a producer */
     pthread_cond_t cond;

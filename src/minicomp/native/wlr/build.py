@@ -45,6 +45,8 @@ ffi = FFI()
 ffi.include(wlroots_ffi)
 ffi.cdef(CDEF)
 ffi.cdef(declarations(NATIVE / "pure" / "events.h"))
+memory_text = declarations(NATIVE / "pure" / "memory.h")
+ffi.cdef(memory_text[: memory_text.index("struct mc_memory {")])
 for header in VERBS:
     ffi.cdef(declarations(header))
 

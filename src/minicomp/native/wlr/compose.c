@@ -264,11 +264,15 @@ bool mc_compose(struct mc_output *output)
     bool needs_frame;
     bool ok = wlr_output_damage_attach_render(tracker, &needs_frame, &damage);
     if (ok) {
+        int width, height;
+        wlr_output_transformed_resolution(wlr_output, &width, &height);
+        if (server->memory.settings.released != MC_MEMORY_KEEP) {
+            /* The buffer came back without its contents: nothing of its last frame can be kept. */
+            pixman_region32_union_rect(&damage, &damage, 0, 0, (unsigned int)width, (unsigned int)height);
+        }
         mc_dmabuf_frame_begin(output->server);
         paint(output, &damage);
         mc_dmabuf_frame_end(output->server);
-        int width, height;
-        wlr_output_transformed_resolution(wlr_output, &width, &height);
         /* `damage` reaches back to the buffer's age; the display wants to know what changed since the last.
          */
         wlr_region_transform(&damage, &tracker->current, wlr_output_transform_invert(wlr_output->transform),

@@ -108,6 +108,7 @@ static void *loop_main(void *data)
     pthread_setname_np(pthread_self(), "mc-loop");
     mc_thread_set_source(MC_SOURCE_LOOP);
     mc_thread_begins(server);
+    mc_memory_prefault_stack(&server->memory);
     while (!atomic_load(&server->stop) && !terminated) {
         uint32_t ready;
         int error = mc_wait_next(&server->wait, &ready);
@@ -119,8 +120,8 @@ static void *loop_main(void *data)
         if (ready & 1u << WAKE_FD) {
             drain(server->wake_fd);
         }
-        uint64_t asked = atomic_load(&server->asked);
         terminated = ready & 1u << TERMINATE_FD;
+        uint64_t asked = atomic_load(&server->asked);
         uint64_t begin_ns = mc_now_ns();
         mc_lock_acquire(&server->gate);
         mc_server_lock(server);
@@ -170,5 +171,5 @@ void mc_loop_stop(struct mc_server *server)
     mc_loop_kick(server);
     pthread_join(server->loop_thread, NULL);
     server->loop_running = false;
-}
     mc_wait_close(&server->wait); /* before libwayland closes what it watches */
+}

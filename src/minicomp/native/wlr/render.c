@@ -47,6 +47,7 @@ static void *render_main(void *data)
     pthread_setname_np(pthread_self(), "mc-render");
     mc_thread_set_source(MC_SOURCE_RENDER);
     mc_thread_begins(server);
+    mc_memory_prefault_stack(&server->memory);
     while (!atomic_load(&server->render_stop)) {
         /* A blocking read: one system call a wake-up. Setting the timer anew moves the end of the wait. */
         uint64_t expirations;

@@ -35,7 +35,9 @@ struct mc_server *mc_server_create(bool lock_inherit)
     wl_list_init(&server->windows);
     wl_list_init(&server->layers);
     wl_list_init(&server->timers);
+    mc_memory_init(&server->memory);
     mc_trace_init(&server->trace);
+    server->trace.memory = &server->memory;
     server->background[0] = server->background[1] = server->background[2] = DEFAULT_BACKGROUND;
     server->background[3] = 1.0f;
     server->queue.fd = -1;
@@ -158,6 +160,7 @@ void mc_server_destroy(struct mc_server *server)
         }
     }
     free(server->draw_items);
+    mc_memory_finish(&server->memory);
     free(server);
 }
 

@@ -18,14 +18,15 @@
 #include "../pure/handles.h"
 #include "../pure/lock.h"
 #include "../pure/logring.h"
+#include "../pure/memory.h"
 #include "../pure/pacing.h"
 #include "../pure/queue.h"
 #include "../pure/redraw.h"
 #include "../pure/trace.h"
 #include "../pure/vblank.h"
+#include "../pure/wait.h"
 #include "server_verbs.h"
 #include "threads.h"
-#include "../pure/wait.h"
 
 struct mc_seat;
 struct mc_stack_item;
@@ -81,6 +82,7 @@ struct mc_server {
     struct mc_lock
         gate; /* policy threads, and the loop thread while it works, take this before `lock`: see yield */
     struct mc_lock lock;
+    struct mc_memory memory;   /* any thread: frame buffers, rings, stacks */
     struct mc_trace trace;     /* any thread */
     struct mc_queue queue;     /* any thread */
     struct mc_handles handles; /* what Python may name */
