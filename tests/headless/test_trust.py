@@ -189,36 +189,80 @@ def run_minicomp(*arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_the_program_that_minicomp_runs_is_known_for_certain() -> None:
-    """It gets a connection of its own, and on that what app.globals says; rules for the socket say nothing about it."""
-    rule = f'trust.client=[{{exe="{INFO}", globals=["all"]}}]'
-    listed = ("--set", "trust.mode=listed", "--set", rule)
-    result = run_minicomp(*listed, "--set", 'app.globals=["screencopy"]', "--", INFO)
-    assert result.returncode == 0, result.stderr
-    assert groups(set(re.findall(r"interface: '(\w+)'", result.stdout))) == {"screencopy"}
-    result = run_minicomp(*listed, "--", INFO)
-    assert result.returncode == 0, result.stderr
-    assert not groups(set(re.findall(r"interface: '(\w+)'", result.stdout)))
+OWN_CONNECTION = ("--set", "trust.mode=listed", "--set", "app.own_connection=true")
+RULE = ("--set", f'trust.client=[{{exe="{INFO}", globals=["all"]}}]')
+LISTED = ("--set", "trust.mode=listed", "--set", 'app.globals=["screencopy"]')
 
 
-def test_a_shell_around_a_trusted_program_is_not_trusted() -> None:
-    rule = f'trust.client=[{{exe="{INFO}", globals=["all"]}}]'
-    result = run_minicomp("--set", "trust.mode=listed", "--set", rule, "--", "sh", "-c", f"exec {INFO}")
-    assert result.returncode == 0, result.stderr
-    offered = set(re.findall(r"interface: '(\w+)'", result.stdout))
-    assert "wl_compositor" in offered and not groups(offered)
+def offers(result: subprocess.CompletedProcess[str]) -> list[set[str]]:
+    """The privileged groups that each wayland-info of a run was offered."""
+    parts = re.split(r"(?m)^(?=interface: 'wl_compositor')", result.stdout)[1:]
+    return [groups(set(re.findall(r"interface: '(\w+)'", part))) for part in parts]
+
+
+def test_an_app_on_a_connection_of_its_own_has_what_app_globals_says() -> None:
+    """Rules say nothing about that connection."""
+    result = run_minicomp(*OWN_CONNECTION, *RULE, "--set", 'app.globals=["screencopy"]', "--", INFO)
+    assert offers(result) == [{"screencopy"}], result.stderr
+    assert offers(run_minicomp(*OWN_CONNECTION, *RULE, "--", INFO)) == [set()]
+    assert offers(run_minicomp(*OWN_CONNECTION, *RULE, "--", "sh", "-c", f"exec {INFO}")) == [set()]
+
+
+def test_every_program_of_a_script_has_what_app_globals_says() -> None:
+    result = run_minicomp(*LISTED, "--", "sh", "-ec", f"{INFO}; sh -c '{INFO}; true'; exec {INFO}")
+    assert offers(result) == [{"screencopy"}] * 3, result.stderr
+
+
+def test_a_script_without_app_globals_has_what_rules_give() -> None:
+    """As every other client; with app.globals, both."""
+    script = ("--", "sh", "-ec", f"{INFO}; {INFO}")
+    assert offers(run_minicomp("--set", "trust.mode=listed", *script)) == [set(), set()]
+    rule = ("--set", f'trust.client=[{{exe="{INFO}", globals=["layer-shell"]}}]')
+    assert offers(run_minicomp("--set", "trust.mode=listed", *rule, *script)) == [{"layer-shell"}] * 2
+    assert offers(run_minicomp(*LISTED, *rule, *script)) == [{"layer-shell", "screencopy"}] * 2
+
+
+ORPHAN = """
+import os, subprocess, sys
+read_end, write_end = os.pipe()
+if os.fork() == 0:
+    parent = os.getpid()
+    if os.fork() == 0:
+        while os.getppid() == parent:
+            pass
+        subprocess.run(sys.argv[1:])
+    os._exit(0)
+os.close(write_end)
+os.read(read_end, 1)  # returns when the last of them has ended
+"""
+
+
+def test_whose_parent_has_ended_is_nobodys() -> None:
+    result = run_minicomp(*LISTED, "--", sys.executable, "-c", ORPHAN, INFO)
+    assert offers(result) == [set()], result.stderr
+
+
+def test_a_stranger_has_not_what_the_app_has(tmp_path: Path) -> None:
+    """It runs beside the app, with the same uid and the same program."""
+    ready, go_on = tmp_path / "ready", tmp_path / "go on"
+    os.mkfifo(ready)
+    os.mkfifo(go_on)
+    environment = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}
+    tmp_path.chmod(0o700)
+    script = f"echo $WAYLAND_DISPLAY > '{ready}'; read line < '{go_on}'; {INFO}"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "minicomp", "run", "--backend", "headless", *LISTED, "--", "sh", "-c", script],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+    )  # fmt: skip
+    environment["WAYLAND_DISPLAY"] = ready.read_text().strip()
+    stranger = subprocess.run([INFO], env=environment, capture_output=True, text=True, timeout=20)
+    go_on.write_text("now\n")
+    output, errors = process.communicate(timeout=20)
+    assert offers(stranger) == [set()], stranger.stderr
+    assert offers(subprocess.CompletedProcess([], 0, output)) == [{"screencopy"}], errors
 
 
 def test_a_rule_without_a_condition_is_refused() -> None:
     result = run_minicomp("--set", 'trust.client=[{globals=["all"]}]', "--", "true")
     assert result.returncode == 2
     assert "exe, uid, socket" in result.stderr and len(result.stderr.strip().splitlines()) == 1
-
-
-@pytest.mark.xfail(
-    strict=True,
-    reason="WAYLAND_SOCKET stays in a script's environment: its second program finds a connection that is used up",
-)
-def test_every_program_of_a_script_connects_under_listed_trust() -> None:
-    result = run_minicomp("--set", "trust.mode=listed", "--", "sh", "-ec", f"{INFO}; {INFO}")
-    assert result.stdout.count("'wl_compositor'") == 2, result.stderr

@@ -31,7 +31,10 @@ def spawn(argv: list[str], environment: dict[str, str]) -> int:
 
 
 class Child:
-    """A program that is being watched. `pidfd` is owned: close() it."""
+    """A program that is being watched. `pidfd` is owned: close() it.
+
+    It is reaped by close() only: until then nobody else can have its number, by which its clients are known.
+    """
 
     def __init__(self, pid: int, pidfd: int) -> None:
         self.pid = pid
@@ -43,8 +46,8 @@ class Child:
         return cls(pid, os.pidfd_open(pid))
 
     def poll(self) -> int | None:
-        """The exit code (128+n for signal n) once it has ended, else None. Reaps it."""
-        result = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG)
+        """The exit code (128+n for signal n) once it has ended, else None."""
+        result = os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if result is None:
             return None
         return exit_code_of_child(result.si_code, result.si_status)
@@ -70,4 +73,5 @@ class Child:
                 return
 
     def close(self) -> None:
+        os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG)
         os.close(self.pidfd)

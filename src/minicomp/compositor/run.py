@@ -126,13 +126,14 @@ class Supervisor:
     def _start_child(self, command: list[str]) -> None:
         environment = self.compositor.client_environment()
         connection = self.compositor.app_connection()
-        if connection is not None:
-            environment["WAYLAND_SOCKET"] = str(connection.fileno())
-        try:
-            self.child = Child.start(command, environment)
-        finally:
-            if connection is not None:
-                connection.close()
+        if connection is None:
+            with self.compositor.locked():  # its first connection is judged when we have said who it is
+                self.child = Child.start(command, environment)
+                self.compositor.trust_app(self.child.pid)
+        else:
+            with connection:
+                environment["WAYLAND_SOCKET"] = str(connection.fileno())
+                self.child = Child.start(command, environment)
         self.watch(self.child.pidfd)
 
     def _stopped(self, kill_grace_ms: int, *, wants_program: bool) -> int:
@@ -210,6 +211,12 @@ def run(config: Config, command: list[str], options: RunOptions, observe: Observ
 
             trace = TraceFile(compositor, trace_path)
             supervisor.on_tick.append(trace.update_names)
+        control = None
+        if config.control.enabled:
+            from minicomp.compositor.control.endpoint import ControlSocket
+
+            control = cleanup.enter_context(ControlSocket(compositor.socket))
+            compositor.control_path = control.path
         policy.start()
         code: int
         try:
@@ -219,13 +226,16 @@ def run(config: Config, command: list[str], options: RunOptions, observe: Observ
             if ready:
                 readiness.announce(options.ready_fd, compositor.socket, compositor.x11_display)
                 log.info("ready: WAYLAND_DISPLAY=%s (%s)", compositor.socket, compositor.backend_kind)
+            if control is not None:
+                control.start(compositor, dispatcher, policy, supervisor.request_stop)
             with ExitStack() as observers:
                 if ready and observe is not None:
                     observe(compositor, supervisor, observers)
                 code = supervisor.run(command, config.app.kill_grace_ms)
         finally:
             readiness.notify("STOPPING=1")
-            stuck = not policy.stop()
+            stuck = control is not None and not control.stop()  # before what it uses goes
+            stuck |= not policy.stop()
             if trace is not None:
                 trace.update_names()
             compositor.stop_threads()
@@ -273,8 +283,8 @@ def _print_stats(path: Path) -> None:
 
 
 def _leave_stuck(cleanup: ExitStack, code: int) -> int:
-    """Policy code never returned: its thread would use a server that is gone. End without waiting for it."""
-    log.error("policy never returned; leaving without it")
+    """A Python thread never returned: it would use a server that is gone. End without waiting for it."""
+    log.error("policy, or the control thread, never returned; leaving without it")
     cleanup.close()
     sys.stderr.flush()
     sys.stdout.flush()

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from minicomp.compositor import backend as backends
-from minicomp.compositor.globals import apply_trust, create_globals, grants_of, trusts_own_uid
+from minicomp.compositor.globals import apply_trust, create_globals, grants_of
 from minicomp.compositor.inputs import Inputs
 from minicomp.compositor.outputs import Outputs
 from minicomp.compositor.seat import Seat
@@ -33,7 +33,7 @@ from wlroots import lib as wlr
 
 log = logging.getLogger("minicomp.server")
 
-_LOG_LEVELS = {"error": 1, "warning": 1, "info": 2, "debug": 3}
+LOG_LEVELS = {"error": 1, "warning": 1, "info": 2, "debug": 3}
 
 
 class Compositor:
@@ -57,6 +57,7 @@ class Compositor:
         self.xwayland: Any = None
         self.socket = ""
         self.x11_display = ""
+        self.control_path = ""  # the control socket, where there is one
         self.outputs: Outputs
         self.seat: Seat
         self.inputs: Inputs
@@ -83,7 +84,7 @@ class Compositor:
 
     def _start(self) -> None:
         config, undo = self.config, self._undo
-        self.logring = _made("log ring", lib.mc_log_init(_LOG_LEVELS[config.log.level]))
+        self.logring = _made("log ring", lib.mc_log_init(LOG_LEVELS[config.log.level]))
         self.server = server = _made("server", lib.mc_server_create(config.knobs.lock.kind != "plain"))
         undo.callback(lib.mc_server_destroy, server)
         self._configure_memory()
@@ -353,12 +354,14 @@ class Compositor:
     def client_environment(self) -> dict[str, str]:
         """What a client needs to find this compositor, over the current environment."""
         environment = dict(os.environ)
-        for name in ("WAYLAND_SOCKET", "DISPLAY", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
+        for name in ("WAYLAND_SOCKET", "DISPLAY", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "MINICOMP_SOCKET"):
             environment.pop(name, None)
         environment["WAYLAND_DISPLAY"] = self.socket
         environment["XDG_SESSION_TYPE"] = "wayland"
         if self.x11_display:
             environment["DISPLAY"] = self.x11_display
+        if self.control_path:
+            environment["MINICOMP_SOCKET"] = self.control_path
         return environment
 
     def app_connection(self) -> socket.socket | None:
@@ -366,8 +369,7 @@ class Compositor:
 
         The returned end is inheritable and the caller's: pass it on in WAYLAND_SOCKET, then close it.
         """
-        wanted = self.config.app.own_connection
-        if wanted == "no" or (wanted == "auto" and trusts_own_uid(self.config, self.backend_kind)):
+        if not self.config.app.own_connection:
             return None
         import socket
 
@@ -377,6 +379,10 @@ class Compositor:
             raise MinicompError("the app's connection could not be made", todo="out of file descriptors?")
         theirs.set_inheritable(True)
         return theirs
+
+    def trust_app(self, pid: int) -> None:
+        """Gives the app and what it starts the grants of app.globals. Inside locked(), as it is started."""
+        lib.mc_clients_set_app(self.server, pid, grants_of(self.config.app.globals))
 
     def spawn(self, argv: list[str]) -> int:
         """Starts a program as a client of this compositor and returns its pid; never blocks on it."""

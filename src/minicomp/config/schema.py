@@ -259,10 +259,11 @@ class AppSettings(Section, frozen=True):
     """The program to run; `minicomp run -- COMMAND` takes its place."""
 
     command: tuple[str, ...] = ()
-    # Its own end of a socket pair (WAYLAND_SOCKET) makes the app's identity certain, but serves one client only: the
-    # next program of a script connects by the socket. auto: yes where trust is by list, no where the uid is enough.
-    own_connection: Literal["auto", "yes", "no"] = "auto"
-    globals: tuple[GlobalGroup | Literal["all"], ...] = ()  # what it may use on its own connection
+    # Of the privileged ones; for the app and what it starts, as long as those between are alive (docs/ci.md).
+    globals: tuple[GlobalGroup | Literal["all"], ...] = ()
+    # Its own end of a socket pair (WAYLAND_SOCKET), which has app.globals and nothing else. It serves one client: no
+    # second program of a script, and no app that hands the variable on.
+    own_connection: bool = False
     kill_grace_ms: Milliseconds = 5000  # between SIGTERM and SIGKILL
 
 
@@ -273,6 +274,15 @@ class TraceSettings(Section, frozen=True):
     ring_records: Annotated[
         int, Meta(ge=1024, le=1 << 24, description="records of 32 bytes kept per thread, 1024 to 16777216")
     ] = 65536
+
+
+class ControlSettings(Section, frozen=True):
+    """The control socket, which `minicomp msg` speaks to (docs/control.md)."""
+
+    enabled: bool = True
+    # Screenshots and injected input over it, for every process of the compositor's user. auto: as for Wayland clients,
+    # that is where trust.mode amounts to same-uid.
+    spy: Literal["auto", "yes", "no"] = "auto"
 
 
 class LogSettings(Section, frozen=True):
@@ -299,6 +309,7 @@ class Config(Section, frozen=True):
     app: AppSettings = AppSettings()
     trace: TraceSettings = TraceSettings()
     knobs: KnobSettings = KnobSettings()
+    control: ControlSettings = ControlSettings()
     log: LogSettings = LogSettings()
 
     def output_settings(self, name: str) -> OutputSettings:

@@ -1,18 +1,25 @@
 /* Clients: who they are, which privileged globals they may see, and when they ask for too much.
  *
- * The identity is taken once, when the connection is made: the socket it came by, the peer's credentials, and
- * its executable. A client made by mc_client_create is known for certain; of the others the executable is as
- * sure as /proc (a process may exec after connecting), so rules that must hold use uid or socket. */
+ * The identity is taken once, when the connection is made: the socket it came by, the peer's credentials, its
+ * executable, and whether the app started it. A client made by mc_client_create is known for certain; of the
+ * others the executable is as sure as /proc (a process may exec after connecting), so rules that must hold
+ * use uid or socket. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "ancestry.h"
 #include "server.h"
+
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77 /* Linux 6.5 */
+#endif
 
 #define MAX_PRIVILEGED 32
 #define PATH_BYTES 4096
@@ -37,6 +44,8 @@ struct mc_clients {
     struct wl_list rules; /* rule.link */
     uint64_t creating;    /* grants + 1 of the client that mc_client_create is making, or 0 */
     uint32_t held_fds;    /* of all clients */
+    pid_t app_pid;        /* not reaped while we look at clients; 0: nobody has the app's grants */
+    uint32_t app_grants;
 };
 
 static bool read_executable(int32_t pid, char *path_ret, size_t size)
@@ -62,7 +71,26 @@ static bool read_socket(int fd, char *path_ret, size_t size)
     return true;
 }
 
-static uint32_t judge(struct mc_server *server, struct wl_client *client, uint32_t uid, int32_t pid)
+/* The credentials name the process that connected. It may have ended, and another have its number by now: a
+ * pidfd of the peer knows, which kernels before 6.5 do not give; there this is as sure as the number. */
+static bool is_of_the_app(struct mc_server *server, int fd, pid_t pid)
+{
+    pid_t app_pid = server->client_rules->app_pid;
+    if (app_pid == 0 || pid <= 0) {
+        return false;
+    }
+    int pidfd = -1;
+    socklen_t length = sizeof(pidfd);
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &length) != 0) {
+        return errno == ENOPROTOOPT && mc_process_descends(pid, app_pid);
+    }
+    bool descends = mc_process_descends(pid, app_pid);
+    bool reaped = pidfd_send_signal(pidfd, 0, NULL, 0) != 0 && errno == ESRCH;
+    close(pidfd);
+    return descends && !reaped;
+}
+
+static uint32_t grants_by_rules(struct mc_server *server, struct wl_client *client, uint32_t uid, int32_t pid)
 {
     char exe[PATH_BYTES] = "", socket[sizeof(((struct sockaddr_un *)0)->sun_path) + 1] = "";
     read_executable(pid, exe, sizeof(exe));
@@ -117,7 +145,10 @@ static void handle_client_created(struct wl_listener *listener, void *data)
     if (server->client_rules->creating != 0) {
         client->grants = (uint32_t)(server->client_rules->creating - 1);
     } else {
-        client->grants = judge(server, wl_client, uid, pid);
+        client->grants = grants_by_rules(server, wl_client, uid, pid);
+        if (is_of_the_app(server, wl_client_get_fd(wl_client), pid)) {
+            client->grants |= server->client_rules->app_grants;
+        }
     }
     if (server->limits.unread_bytes != 0) {
         /* The socket's buffer is the limit: libwayland disconnects a client when that is full and its own 4
@@ -369,6 +400,12 @@ void mc_clients_clear_rules(struct mc_server *server)
         free(rule->socket);
         free(rule);
     }
+}
+
+void mc_clients_set_app(struct mc_server *server, int32_t pid, uint32_t grants)
+{
+    server->client_rules->app_pid = grants != 0 ? pid : 0;
+    server->client_rules->app_grants = grants;
 }
 
 uint64_t mc_client_create(struct mc_server *server, int fd, uint32_t grants)

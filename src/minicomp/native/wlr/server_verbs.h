@@ -104,6 +104,10 @@ int mc_clients_set_privileged(struct mc_server *server, const char *const *names
 int mc_clients_add_rule(struct mc_server *server, int64_t uid, const char *exe, const char *socket,
                         uint32_t grants);
 void mc_clients_clear_rules(struct mc_server *server);
+/* What the app, and what it starts, may see in addition to what the rules give. Between mc_verb_begin and
+ * mc_verb_end, as the app is started: its first connection must not be judged before. The caller does not
+ * reap pid while clients can connect. */
+void mc_clients_set_app(struct mc_server *server, int32_t pid, uint32_t grants);
 /* A client on one end of a socket pair: its identity is certain. The fd is owned by the client from now on,
  * also when this fails. Its handle, or 0. */
 uint64_t mc_client_create(struct mc_server *server, int fd, uint32_t grants);
