@@ -143,7 +143,7 @@ class Supervisor:
         if self.stop_signal < 0:
             return ExitCode.OK
         if code is None:
-            return 128 + self.stop_signal if wants_program else ExitCode.OK  # it was never started: that is no success
+            return 128 + signal.SIGTERM if wants_program else ExitCode.OK  # as if it had been started just in time
         return code
 
     def _end_child(self, kill_grace_ms: int) -> int | None:
