@@ -55,7 +55,8 @@ class Dispatcher:
     """Hands events to `policy`.
 
     `errors` counts exceptions that hooks raised. `current` names the hook that runs now, for whoever watches from
-    another thread. `request_stop` is set by whoever runs the compositor; it ends it.
+    another thread. `request_stop` is set by whoever runs the compositor; it ends it. `observer` (the control socket's)
+    is told kind, handle, a and b of each event once it has been handled, and MC_EVENT_NONE when events were lost.
     """
 
     def __init__(self, compositor: Compositor, policy: Policy) -> None:
@@ -68,6 +69,7 @@ class Dispatcher:
         self._asleep: list[int] | None = None  # outputs that idleness switched off; None: not idle
         self.errors = 0
         self.current = ""
+        self.observer: Callable[[int, int, int, int], None] | None = None
         self.request_stop: Callable[[], None] = lambda: log.warning("nobody is there to stop the compositor")
         lib = compositor.lib
         self._handlers: dict[int, Callable[[int, int, int], None]] = {
@@ -112,6 +114,12 @@ class Dispatcher:
             log.error("event of unknown kind %d", event.kind)
             return
         handler(event.handle, event.a, event.b)
+        self._tell_observer(event.kind, event.handle, event.a, event.b)
+
+    def _tell_observer(self, kind: int, handle: int = 0, a: int = 0, b: int = 0) -> None:
+        observer = self.observer  # another thread takes it away
+        if observer is not None:
+            observer(kind, handle, a, b)
 
     def guard(self, name: str, function: Callable[[], object]) -> bool:
         """Runs policy code: False, with the traceback in the log and `errors` counted, when it raises."""
@@ -148,6 +156,7 @@ class Dispatcher:
                 self._on_window_gone(window.handle, 0, 0)
         for handle in windows:
             self._resync_window(handle)
+        self._tell_observer(self.compositor.lib.MC_EVENT_NONE)
 
     def _resync_window(self, handle: int) -> None:
         self._on_window_new(handle, 0, 0)

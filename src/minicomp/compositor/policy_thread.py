@@ -67,10 +67,15 @@ class PolicyThread:
 
     _stopping = False
 
+    @property
+    def stuck_s(self) -> float:
+        """For how long policy code has not returned. From any thread."""
+        since = self._busy_since
+        return time.monotonic() - since if since is not None else 0.0
+
     def check(self) -> None:
         """Says so, once, when policy code has not returned for a while, and when it has again. For the main thread."""
-        since = self._busy_since
-        stuck_s = time.monotonic() - since if since is not None else 0.0
+        stuck_s = self.stuck_s
         if stuck_s > STUCK_AFTER_S and not self._reported:
             self._reported = True
             log.warning(
