@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # an import of typing for this alone would cost a millisecond
 
 COMMANDS = {
     "run": "run the compositor, with or without a command inside it",
+    "msg": "look at a running compositor and act on it: windows, outputs, screenshots, input, pacing, events",
     "demo": "run a client on the modelled display for some seconds and show where each frame's time went",
     "doctor": "check everything minicomp needs on this machine, and say what to do",
     "inspect": "show a process's file descriptors: dma-bufs, sockets, and which are one open file",
@@ -84,6 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _dispatch(arguments: list[str]) -> int:
     commands: dict[str, Callable[[list[str]], int]] = {
         "run": _run,
+        "msg": _msg,
         "demo": _demo,
         "doctor": _doctor,
         "inspect": _inspect,
@@ -262,6 +264,12 @@ def _check_ready_fd(ready_fd: int | None) -> None:
 
 
 # --- the other commands -------------------------------------------------------------------------------------------
+
+
+def _msg(arguments: list[str]) -> int:
+    from minicomp.msg.command import main as msg
+
+    return msg(arguments)
 
 
 def _demo(arguments: list[str]) -> int:
