@@ -309,13 +309,18 @@ def _top(arguments: list[str]) -> int:
 
 
 def _lab(arguments: list[str]) -> int:
+    from importlib import import_module
+
+    actions = {  # name: (module with add_arguments, help)
+        "run": ("minicomp.lab.experiments.command", "run an experiment: the same scene under different settings"),
+        "replay": ("minicomp.lab.replay.commands", "the same frames under other frame schedulers"),
+    }
     parser = argparse.ArgumentParser(prog="minicomp lab", description="Experiments.")
-    actions = parser.add_subparsers(dest="lab_command", required=True, metavar="ACTION")
-    replay = actions.add_parser("replay", help="the same frames under other frame schedulers")
-
-    from minicomp.lab.replay import commands
-
-    commands.add_arguments(replay)
+    parsers = parser.add_subparsers(dest="lab_command", required=True, metavar="ACTION")
+    for name, (module, help_text) in actions.items():
+        action = parsers.add_parser(name, help=help_text)
+        if arguments[:1] == [name]:  # the others' imports cost, and may not be there
+            import_module(module).add_arguments(action)
     options = parser.parse_args(arguments)
     code: int = options.run(options)
     return code

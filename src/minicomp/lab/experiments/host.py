@@ -15,7 +15,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ SETTINGS = {
     "isolated_cpus": "/sys/devices/system/cpu/isolated",
     "cpus_online": "/sys/devices/system/cpu/online",
 }
+PF_KTHREAD = 0x00200000
+"""include/linux/sched.h"""
 STAT_FIELDS = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
 
 
@@ -125,12 +127,39 @@ def between(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def ticks_of(groups: Collection[int], own_pid: int) -> dict[str, int]:
+    """CPU ticks so far of these process groups and of this process ("own"), and of the kernel's threads ("kernel").
+
+    Children that have ended and were waited for are in their parent's share (proc_pid_stat(5): cutime, cstime).
+    """
+    ticks = {"own": 0, "kernel": 0}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        fields = _text(path).rpartition(")")[2].split()
+        if len(fields) < 15:
+            continue  # it has just ended
+        used = sum(int(field) for field in fields[11:15])
+        if int(fields[2]) in groups or path.parent.name == str(own_pid):
+            ticks["own"] += used
+        elif int(fields[6]) & PF_KTHREAD:
+            ticks["kernel"] += used
+    return ticks
+
+
+def others_share(during: dict[str, Any], before: dict[str, int], after: dict[str, int], cpus: int) -> float:
+    """Which share of all CPU time programs had that are none of ours: neighbours on the machine.
+
+    What the CPUs did, less our processes, the kernel's threads, interrupts, and the hypervisor's theft.
+    """
+    total = during["seconds"] * os.sysconf("SC_CLK_TCK") * cpus
+    busy = sum(during["cpu_share"].get(name, 0.0) for name in ("user", "nice", "system"))
+    known = sum(after[name] - before[name] for name in before) / total if total else 0.0
+    return round(max(0.0, float(busy - known)), 4)
+
+
 def changed(before: dict[str, str], after: dict[str, str]) -> dict[str, list[str]]:
     """Settings that are not what they were: name -> [before, after]."""
     names = sorted({*before, *after})
-    return {
-        name: [before.get(name, ""), after.get(name, "")] for name in names if before.get(name) != after.get(name)
-    }
+    return {name: [before.get(name, ""), after.get(name, "")] for name in names if before.get(name) != after.get(name)}
 
 
 def thread_times(pid: int) -> dict[str, dict[str, int]]:

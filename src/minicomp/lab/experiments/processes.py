@@ -13,6 +13,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -115,13 +116,10 @@ class Processes:
         for process in going:
             _signal_group(process, signal.SIGTERM)
         for process in going:
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 process.popen.wait(process.grace_s)
-            except subprocess.TimeoutExpired:
-                pass
-            finally:
-                # Also when it has ended: what it left behind in its group must not run on.
-                _signal_group(process, signal.SIGKILL)
+            # Also when it has ended: what it left behind in its group must not run on.
+            _signal_group(process, signal.SIGKILL)
         for process in going:
             process.popen.wait()
             os.close(process.pidfd)
@@ -129,7 +127,5 @@ class Processes:
 
 
 def _signal_group(process: Process, number: signal.Signals) -> None:
-    try:
+    with suppress(ProcessLookupError):  # all gone
         os.killpg(process.pid, number)
-    except ProcessLookupError:
-        pass  # all gone

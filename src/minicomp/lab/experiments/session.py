@@ -41,9 +41,9 @@ class Session(Struct, frozen=True):
     refused: str = ""
     """Why the compositor would not start with these settings (exit code 69)."""
     missing_loads: tuple[str, ...] = ()
-    clients: tuple[int, ...] = ()
-    loads: tuple[int, ...] = ()
-    """Process ids."""
+    clients: dict[int, str] = {}
+    """Process id -> name: the program's, with "#2" and so on for further ones of it."""
+    loads: dict[int, str] = {}
     settings_before: dict[str, str] = {}
     settings_after: dict[str, str] = {}
     during: dict[str, Any] = {}
@@ -95,18 +95,22 @@ def _measured(
 
     clients, loads, missing = _start_company(experiment, arm, environment, processes, log)
     record: dict[str, Any] = {
-        "clients": tuple(process.pid for process in clients),
-        "loads": tuple(process.pid for process in loads),
+        "clients": _numbered([(process.pid, Path(process.role.split()[-1]).name) for process in clients]),
+        "loads": _numbered([(process.pid, process.role.split()[-1]) for process in loads]),
         "missing_loads": tuple(missing),
     }
     early = processes.wait(schedule.warmup_s, tick)
     if early is None:
+        groups = [process.pid for process in processes.running]
+        ticks = host.ticks_of(groups, os.getpid())
         threads, counters = host.thread_times(compositor.pid), host.counters()
         record["begin_ns"] = time.monotonic_ns()
         early = processes.wait(schedule.measure_s, tick)
         record["end_ns"] = time.monotonic_ns()
-        record["during"] = host.between(counters, host.counters())
+        during = host.between(counters, host.counters())
         record["threads"] = host.thread_times_between(threads, host.thread_times(compositor.pid))
+        others = host.others_share(during, ticks, host.ticks_of(groups, os.getpid()), os.cpu_count() or 1)
+        record["during"] = {**during, "others_share": others}
     if early is not None:
         record["failure"] = f"{early.role} ended early, {_how(early)}"
     return record
@@ -122,8 +126,11 @@ def _start_compositor(
         try:
             compositor = processes.start(
                 "the compositor",
-                [sys.executable, "-m", "minicomp", "run", "--backend", backend, "--trace", str(trace)]
-                + ["--ready-fd", str(write_fd), *arguments],
+                [
+                    *(sys.executable, "-m", "minicomp", "run"),
+                    *("--backend", backend, "--trace", str(trace), "--ready-fd", str(write_fd)),
+                    *arguments,
+                ],
                 environment,
                 log,
                 pass_fds=[write_fd],
@@ -176,6 +183,14 @@ def _with(record: dict[str, Any], *, log_path: Path, **more: Any) -> Session:
 def _last_lines(path: Path) -> Sequence[str]:
     text = path.read_text(encoding="utf-8", errors="replace")
     return [line.strip() for line in text.splitlines() if line.strip()][-LOG_LINES:]
+
+
+def _numbered(processes: Sequence[tuple[int, str]]) -> dict[int, str]:
+    names = [name for _, name in processes]
+    ordinal = {index: names[:index].count(name) + 1 for index, name in enumerate(names)}
+    return {
+        pid: name if ordinal[index] == 1 else f"{name}#{ordinal[index]}" for index, (pid, name) in enumerate(processes)
+    }
 
 
 def _how(process: Process) -> str:

@@ -91,8 +91,10 @@ class Validity(Table, frozen=True):
     """From when on a run counts as disturbed."""
 
     max_steal_share: Share = 0.02  # of all CPU time, taken by the hypervisor
-    min_frame_share: Share = 0.2  # of the vblanks in the measured time, with a frame of ours
-    allow_throttling: bool = False  # the deadline class being throttled is what is studied
+    max_others_share: Share = 0.10  # of all CPU time, had by programs that the experiment did not start
+    min_frame_share: Share = 0.1  # of the vblanks in the measured time, with a frame of a measured client
+    # A deadline thread that was throttled has had its treatment, badly: to leave the run out would flatter it.
+    throttled: Literal["keep", "leave-out"] = "keep"
 
 
 class Arm(Table, frozen=True):
