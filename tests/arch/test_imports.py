@@ -68,6 +68,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "minicomp.lab.top": ("minicomp.errors", "minicomp.lab.pipeline", "minicomp.lab.top"),
     "minicomp.lab.experiments": (
+        "minicomp.config",
         "minicomp.errors",
         "minicomp.lab.experiments",
         "minicomp.lab.knobs",
