@@ -24,6 +24,7 @@ COMPOSITOR = (
     "minicomp.errors",
     "minicomp.lab.knobs",
     "minicomp.logs",
+    "minicomp.msg.interface",
     "minicomp.native.pure",
     "minicomp.native.wlr",
     "minicomp.shell",
@@ -40,6 +41,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "minicomp.config": ("minicomp.config", "minicomp.errors"),
     "minicomp.doctor": ("minicomp.doctor", "minicomp.errors"),
     "minicomp.inspect": ("minicomp.errors", "minicomp.inspect"),
+    "minicomp.msg": ("minicomp.errors", "minicomp.msg"),
     # A compiled module is seen by its own __init__ only.
     "minicomp.native": (),
     "minicomp.native.pure": ("minicomp.native.pure._pure",),
@@ -57,7 +59,13 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "minicomp.lab.probes": ("minicomp.errors", "minicomp.lab.knobs", "minicomp.lab.probes", "minicomp.native.pure"),
     "minicomp.lab.pipeline": ("minicomp.errors", "minicomp.lab.pipeline"),
     "minicomp.lab.pipeline.commands": ("minicomp.errors", "minicomp.lab.pipeline", "minicomp.lab.report"),
-    "minicomp.lab.report": ("minicomp.errors", "minicomp.lab.pipeline", "minicomp.lab.report"),
+    "minicomp.lab.statistics": ("minicomp.errors", "minicomp.lab.pipeline", "minicomp.lab.statistics"),
+    "minicomp.lab.report": (
+        "minicomp.errors",
+        "minicomp.lab.pipeline",
+        "minicomp.lab.report",
+        "minicomp.lab.statistics",
+    ),
     # Drives the compositor's own pacing code, which needs no wlroots either.
     "minicomp.lab.replay": (
         "minicomp.errors",
