@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,17 +70,30 @@ def test_exit_code_is_the_commands(runtime_dir: Path, command: list[str], code: 
 
 
 def test_a_background_grandchild_keeps_nothing_alive(runtime_dir: Path) -> None:
-    """It holds the pipes too: reading them to their end would wait for it, so only the exit is awaited."""
-    begin = time.monotonic()
     process = subprocess.Popen(
-        [*MINICOMP, "run", "--backend", "headless", "--", "sh", "-c", "sleep 30 & exit 5"],
+        [*MINICOMP, "run", "--backend", "headless", "--", "sh", "-c", "sleep 60 & echo $!; exit 5"],
         env=environment(runtime_dir),
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        text=True,
     )
-    assert process.wait(10) == 5
-    assert time.monotonic() - begin < 10
-    subprocess.run(["pkill", "-f", "^sleep 30$"], check=False)
+    assert process.stdout is not None
+    with process.stdout as output:  # not to its end: the grandchild holds the pipe, too
+        grandchild = int(output.readline())
+    assert process.wait(20) == 5
+    os.kill(grandchild, signal.SIGKILL)  # still there
+
+
+def test_the_program_has_the_open_file_limit_that_minicomp_was_started_with(runtime_dir: Path) -> None:
+    """minicomp itself takes all it may have: its clients' connections and buffers are files."""
+    inner = "ulimit -Sn; sed -n 's/^Max open files *//p' /proc/$PPID/limits"
+    command = shlex.join([*MINICOMP, "run", "--backend", "headless", "--", "sh", "-c", inner])
+    result = subprocess.run(
+        ["sh", "-c", f"ulimit -Sn 700; ulimit -Hn 1500; exec {command}"],
+        env=environment(runtime_dir), capture_output=True, text=True, timeout=20,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == ["700", "1500", "1500", "files"]
 
 
 def start_until_ready(runtime_dir: Path | None, *arguments: str, **more: str) -> tuple[subprocess.Popen[str], str]:
@@ -90,6 +103,7 @@ def start_until_ready(runtime_dir: Path | None, *arguments: str, **more: str) ->
         [*MINICOMP, "run", "--backend", "headless", "--ready-fd", str(write_fd), *arguments],
         env=environment(runtime_dir, **more),
         pass_fds=[write_fd],
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -98,6 +112,18 @@ def start_until_ready(runtime_dir: Path | None, *arguments: str, **more: str) ->
         line = ready.readline()
         assert ready.readline() == ""  # closed: nobody inherited it
     return process, line
+
+
+def wait_for_line(process: subprocess.Popen[str], line: str) -> None:
+    """Until the program that minicomp runs has printed it."""
+    assert process.stdout is not None
+    assert process.stdout.readline() == f"{line}\n"
+
+
+def close(process: subprocess.Popen[str]) -> None:
+    for stream in (process.stdout, process.stderr):
+        assert stream is not None
+        stream.close()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
@@ -111,32 +137,28 @@ def test_a_signal_ends_it_cleanly(runtime_dir: Path, number: int) -> None:
         connection.connect(str(runtime_dir / name))
     process.send_signal(number)
     assert process.wait(10) == 0
-    assert process.stderr is not None
-    process.stderr.close()
+    close(process)
 
 
 def test_a_signal_ends_the_client_first(runtime_dir: Path, tmp_path: Path) -> None:
     marker = tmp_path / "ended"
-    script = f"trap 'echo term > {marker}; exit 3' TERM; while :; do sleep 0.05; done"
+    script = f"trap 'echo term > {marker}; exit 3' TERM; echo trapped; while :; do sleep 0.05; done"
     process, _ = start_until_ready(runtime_dir, "--", "sh", "-c", script)
-    time.sleep(0.3)  # for the shell to set its trap
+    wait_for_line(process, "trapped")
     process.terminate()
-    assert process.wait(10) == 3
+    assert process.wait(20) == 3
     assert marker.read_text() == "term\n"
-    assert process.stderr is not None
-    process.stderr.close()
+    close(process)
 
 
 def test_a_client_that_ignores_sigterm_is_killed_after_the_grace_time(runtime_dir: Path) -> None:
     process, _ = start_until_ready(
-        runtime_dir, "--set", "app.kill_grace_ms=300", "--", sys.executable, "-c",
-        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)",
-    )  # fmt: skip
-    time.sleep(0.5)  # for the interpreter to start
+        runtime_dir, "--set", "app.kill_grace_ms=300", "--", "sh", "-c", "trap '' TERM; echo trapped; exec sleep 60"
+    )
+    wait_for_line(process, "trapped")
     process.terminate()
-    assert process.wait(10) == 137
-    assert process.stderr is not None
-    process.stderr.close()
+    assert process.wait(20) == 137
+    close(process)
 
 
 def test_sd_notify(runtime_dir: Path, tmp_path: Path) -> None:
@@ -188,8 +210,7 @@ def test_two_at_once_take_different_sockets(runtime_dir: Path) -> None:
     for process in (first, second):
         process.terminate()
         assert process.wait(10) == 0
-        assert process.stderr is not None
-        process.stderr.close()
+        close(process)
 
 
 def test_a_socket_name_in_use_is_a_clear_error(runtime_dir: Path) -> None:
@@ -200,8 +221,7 @@ def test_a_socket_name_in_use_is_a_clear_error(runtime_dir: Path) -> None:
     assert "wayland-77" in result.stderr and "Traceback" not in result.stderr
     first.terminate()
     assert first.wait(10) == 0
-    assert first.stderr is not None
-    first.stderr.close()
+    close(first)
 
 
 def test_stats_and_trace(runtime_dir: Path, tmp_path: Path) -> None:
@@ -223,13 +243,20 @@ def test_killed_hard_it_leaves_a_readable_trace(tmp_path: Path) -> None:
     folder = tmp_path / "runtime"
     folder.mkdir(mode=0o700)
     trace = tmp_path / "run.mct"
-    process, _ = start_until_ready(folder, "--trace", str(trace), "--", str(CLIENTS / "pulse"), "--quiet")
-    time.sleep(1.0)
+    pulse = str(CLIENTS / "pulse")
+    process, _ = start_until_ready(
+        folder,
+        "--trace",
+        str(trace),
+        "--",
+        "sh",
+        "-c",
+        f"{pulse} --frames 60 --quiet; echo shown; exec {pulse} --quiet",
+    )
+    wait_for_line(process, "shown")
     process.kill()
     process.wait(10)
-    assert process.stderr is not None
-    process.stderr.close()
-    subprocess.run(["pkill", "-f", str(CLIENTS / "pulse")], check=False)
+    close(process)  # the second pulse ends with its connection
     from minicomp.lab.pipeline.runfile import read_run
 
     read = read_run(trace)

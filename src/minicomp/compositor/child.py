@@ -3,12 +3,17 @@ pid is never signalled."""
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
+from collections.abc import Iterable
 from select import POLLIN, poll
+from typing import Any, NamedTuple
 
+from minicomp.compositor.open_files import limit_of_programs
 from minicomp.errors import ExitCode, MinicompError, exit_code_of_child
+from minicomp.native.wlr import ffi, lib
 
 
 def spawn(argv: list[str], environment: dict[str, str]) -> int:
@@ -16,18 +21,26 @@ def spawn(argv: list[str], environment: dict[str, str]) -> int:
 
     Raises MinicompError with exit code 127 (not found) or 126 (cannot be executed).
     """
-    try:
-        return os.posix_spawnp(
-            argv[0], argv, environment, setsigdef=[signal.SIGPIPE, signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
-        )
-    except FileNotFoundError:
+    arguments = _strings(map(os.fsencode, argv))
+    variables = _strings(os.fsencode(f"{name}={value}") for name, value in environment.items())
+    result: int = lib.mc_spawn(arguments.array, variables.array, limit_of_programs())
+    if result > 0:
+        return result
+    if result == -errno.ENOENT:
         raise MinicompError(
             f"{argv[0]}: command not found", exit_code=ExitCode.NOT_FOUND, todo="is it installed and in PATH?"
-        ) from None
-    except OSError as error:
-        raise MinicompError(
-            f"{argv[0]}: cannot be executed: {error.strerror}", exit_code=ExitCode.CANNOT_EXECUTE
-        ) from None
+        )
+    raise MinicompError(f"{argv[0]}: cannot be executed: {os.strerror(-result)}", exit_code=ExitCode.CANNOT_EXECUTE)
+
+
+class _Strings(NamedTuple):
+    array: Any  # char *[], NULL at the end
+    owners: list[Any]  # of the memory that it points to
+
+
+def _strings(values: Iterable[bytes]) -> _Strings:
+    owners = [ffi.new("char[]", value) for value in values]
+    return _Strings(ffi.new("char *[]", [*owners, ffi.NULL]), owners)
 
 
 class Child:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from minicomp.compositor import readiness
 from minicomp.compositor.backend import has_display_card
 from minicomp.compositor.child import Child
+from minicomp.compositor.open_files import raise_limit
 from minicomp.compositor.policy_thread import PolicyThread, log_native
 from minicomp.compositor.runtime_dir import ensure_runtime_dir
 from minicomp.errors import ExitCode, PreconditionError
@@ -191,6 +192,7 @@ def run(config: Config, command: list[str], options: RunOptions, observe: Observ
     things to clean up before the compositor ends on the stack.
     """
     readiness.keep_private(options.ready_fd)
+    raise_limit()
     with ExitStack() as cleanup:
         kind_is_headless = config.backend.kind == "headless" or not has_display_card()
         ensure_runtime_dir(cleanup, may_create=kind_is_headless)
