@@ -111,7 +111,7 @@ METHODS: tuple[Method, ...] = (
     Method("windows", "the windows, oldest first: title, app_id, geometry, states"),
     Method("clients", "the connected clients: pid, program, surfaces, privileged protocols"),
     Method("devices", "the input devices"),
-    Method("stats", "per output: frames, misses, cost, commit -> presented; lock waits; what the policy lags behind"),
+    Method("stats", "per output: frames, misses, cost and latency; lock waits; how far the policy lags behind"),
     Method("pacing", "per output: mode, predicted margin and what it is made of"),
     Method("config", "every setting with its effective value"),
     Method(

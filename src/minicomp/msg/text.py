@@ -50,11 +50,14 @@ def _object(answer: dict[str, Any]) -> Iterable[str]:
     width = max(map(len, plain), default=0)
     for key, value in plain.items():
         yield f"{key:<{width}}  {_cell(value, None)}".rstrip()
+    between = bool(plain)
     for key, value in answer.items():
         if _is_nested(value):
-            yield ""
+            if between:
+                yield ""
+            between = True
             yield f"{key}:"
-            yield from (f"  {line}" for line in _lines(value))
+            yield from (f"  {line}".rstrip() for line in _lines(value))
 
 
 def _is_nested(value: Any) -> bool:
@@ -62,8 +65,8 @@ def _is_nested(value: Any) -> bool:
 
 
 def _table(rows: list[dict[str, Any]]) -> Iterable[str]:
-    """Columns that say the same nothing in every row are left out."""
-    names = [name for name in rows[0] if any(row.get(name) not in ("", None, False, [], 0) for row in rows)]
+    """Columns with nothing in any row are left out."""
+    names = [name for name in rows[0] if not all(_is_nothing(row.get(name)) for row in rows)]
     cells = [names, *([_cell(row.get(name)) for name in names] for row in rows)]
     widths = [max(len(line[index]) for line in cells) for index in range(len(names))]
     numeric = [all(isinstance(row.get(name), int | float | None) for row in rows) for name in names]
@@ -73,6 +76,10 @@ def _table(rows: list[dict[str, Any]]) -> Iterable[str]:
             for text, width, number in zip(line, widths, numeric, strict=True)
         )
         yield "  ".join(padded).rstrip()
+
+
+def _is_nothing(value: Any) -> bool:
+    return value is None or value is False or value in ("", [])
 
 
 def _cell(value: Any, widest: int | None = _WIDEST) -> str:

@@ -7,6 +7,7 @@ that is there already was left behind by a compositor that was killed.
 
 from __future__ import annotations
 
+import _socket  # not `socket`: importing that is 4 ms of every start, for its enumerations; this is its C part
 import logging
 import os
 import stat
@@ -14,9 +15,6 @@ import threading
 from contextlib import suppress
 from select import POLLIN, poll
 from typing import TYPE_CHECKING
-
-# Not `socket`: importing that takes 4 ms of every start, mostly for enumerations. Its C part is the same sockets.
-import _socket
 
 if TYPE_CHECKING:
     from collections.abc import Callable

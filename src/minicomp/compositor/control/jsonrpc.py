@@ -28,7 +28,7 @@ class RpcError(Exception):
 
 
 def answer(line: bytes, invoke: Invoke) -> Generator[float, None, bytes | None]:
-    """Handles one line: a request, a notification, or a batch of them. `invoke` runs a method; it raises RpcError only."""
+    """One line: a request, a notification, or a batch of them. `invoke` runs a method; it only raises RpcError."""
     try:
         message = json.loads(line.decode("utf-8"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:

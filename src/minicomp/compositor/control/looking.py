@@ -148,9 +148,10 @@ class Looking:
             "refused": info.failed_commits,
             "callback_only": info.callback_only,
             "last_presented_ns": info.last_present_ns,
-            # Of the last 64 frames; the 99th of so few is their maximum.
+            # Of the last 64 frames; the 99th of so few is their maximum. Cost: planned start -> commit's return.
+            # Latency: the client's commit of the oldest content in the frame -> presented.
             **_percentiles("cost", pacing.cost_us[0 : pacing.cost_count]),
-            **_percentiles("commit_to_presented", pacing.shown_us[0 : pacing.shown_count]),
+            **_percentiles("latency", pacing.shown_us[0 : pacing.shown_count]),
         }
 
     def pacing(self) -> list[dict[str, Any]]:

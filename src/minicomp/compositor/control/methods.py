@@ -1,8 +1,8 @@
 """From a request's method and params to the function that does it.
 
-Functions are found by the method's name: `Looking.windows` for `windows`, `Acting.window_close` for `window.close`. They
-get checked parameters as keyword arguments ("from" becomes `from_`), and return a JSON value, or a generator when they
-have to wait (jsonrpc.Waiting).
+Functions are found by the method's name: `Looking.windows` for `windows`, `Acting.window_close` for `window.close`.
+They get checked parameters as keyword arguments ("from" becomes `from_`), and return a JSON value, or a generator when
+they have to wait (jsonrpc.Waiting).
 """
 
 from __future__ import annotations
