@@ -14,9 +14,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from minicomp.lab.experiments import host
+from minicomp.lab.experiments.read import FAIR
 from minicomp.lab.experiments.session import Session
 from minicomp.lab.experiments.spec import Arm, Validity
 
+HOW = ("knobs.strict", "knobs.drop_privileges")
+"""How knobs are applied: no knobs themselves."""
 OK, UNTREATED, DISTURBED, FAILED = "ok", "untreated", "disturbed", "failed"
 
 
@@ -48,7 +51,9 @@ def judge(
     if throttled:
         word = f"deadline throttled {throttled} times"
         (disturbed if limits.throttled == "leave-out" else notes).append(word)
-    if untreated := [*_lacking(facts, arm)]:
+    silent = [key for key in arm.settings if key.startswith("knobs.") and not _confirmed(key, facts["knobs"])]
+    notes += [f"{key}: the compositor does not say whether it took effect" for key in silent if key in FAIR]
+    if untreated := [*_lacking(facts, arm), *_unconfirmed(silent)]:
         return Judgement(UNTREATED, (*untreated, *disturbed), tuple(notes))
     if disturbed:
         return Judgement(DISTURBED, tuple(disturbed), tuple(notes))
@@ -69,6 +74,16 @@ def _lacking(facts: Mapping[str, Any], arm: Arm) -> Sequence[str]:
         if _plain(value) != _plain(wanted):
             found.append(f"{key} is {value}, not {wanted}")
     return found
+
+
+def _unconfirmed(silent: Sequence[str]) -> Sequence[str]:
+    return [f"{key}: the compositor does not say whether it took effect" for key in silent if key not in FAIR]
+
+
+def _confirmed(key: str, effects: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether some effect tells of this key: by its own name, or by that of the table that is applied as one."""
+    names = [effect["name"] for effect in effects]
+    return key in HOW or any(key == name or key.startswith(f"{name}.") or name.startswith(f"{key}.") for name in names)
 
 
 def _disturbances(
