@@ -16,7 +16,7 @@ from select import POLLIN, poll
 from typing import TYPE_CHECKING, Any
 
 from minicomp.compositor import readiness
-from minicomp.compositor.backend import has_display_card
+from minicomp.compositor.backend import choose_kind, has_display_card
 from minicomp.compositor.child import Child
 from minicomp.compositor.open_files import raise_limit
 from minicomp.compositor.policy_thread import PolicyThread, log_native
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from minicomp.compositor.server import Compositor
+    from minicomp.compositor.tracefile import TraceFile
     from minicomp.config import Config, RunOptions
 
     Observer = Callable[["Compositor", "Supervisor", ExitStack], None]
@@ -201,7 +202,15 @@ def run(config: Config, command: list[str], options: RunOptions, observe: Observ
         from minicomp.shell.policy import load_policy
 
         policy_class = load_policy(config.policy.name)
+        knobs = None
+        if config.knobs.is_set():
+            from minicomp.compositor.knobs import CompositorKnobs
+
+            knobs = cleanup.enter_context(CompositorKnobs(config.knobs))
+            knobs.before(choose_kind(config.backend.kind))
         compositor = cleanup.enter_context(Compositor(config))
+        if knobs is not None:
+            knobs.attach(compositor)
         dispatcher = Dispatcher(compositor, policy_class(compositor, config.policy.options))
         policy = PolicyThread(compositor, dispatcher)
         supervisor = cleanup.enter_context(Supervisor(compositor, policy))
@@ -221,8 +230,12 @@ def run(config: Config, command: list[str], options: RunOptions, observe: Observ
             compositor.control_path = control.path
         policy.start()
         code: int
+        ready = False
         try:
             ready = wait_until_ready(supervisor)
+            if ready and knobs is not None:
+                knobs.running()
+            supervisor.on_tick.append(lambda: _tend_knobs(compositor, trace))
             if "WATCHDOG_USEC" in os.environ:
                 _feed_watchdog(supervisor)
             if ready:
@@ -238,6 +251,8 @@ def run(config: Config, command: list[str], options: RunOptions, observe: Observ
             readiness.notify("STOPPING=1")
             stuck = control is not None and not control.stop()  # before what it uses goes
             stuck |= not policy.stop()
+            if ready:
+                _tend_knobs(compositor, trace)
             if trace is not None:
                 trace.update_names()
             compositor.stop_threads()
@@ -251,6 +266,14 @@ def run(config: Config, command: list[str], options: RunOptions, observe: Observ
         if stuck:
             return _leave_stuck(cleanup, code)
         return code
+
+
+def _tend_knobs(compositor: Compositor, trace: TraceFile | None) -> None:
+    """Also of a compositor that was started without knobs: the control socket can set them."""
+    if compositor.knobs is not None:
+        compositor.knobs.tick()
+        if trace is not None:
+            compositor.knobs.record(trace)
 
 
 def _feed_watchdog(supervisor: Supervisor) -> None:

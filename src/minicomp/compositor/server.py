@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ from minicomp.native.wlr import ffi, lib
 if TYPE_CHECKING:
     import socket
 
+    from minicomp.compositor.knobs import CompositorKnobs
     from minicomp.config import Config
 
 from pywayland import lib as wayland
@@ -58,6 +59,7 @@ class Compositor:
         self.socket = ""
         self.x11_display = ""
         self.control_path = ""  # the control socket, where there is one
+        self.knobs: CompositorKnobs | None = None  # when a knob is set
         self.outputs: Outputs
         self.seat: Seat
         self.inputs: Inputs
@@ -396,6 +398,10 @@ class Compositor:
         """Ends the native threads: nothing is rendered, dispatched or traced from now on. Safe to call twice."""
         lib.mc_loop_stop(self.server)
         lib.mc_render_stop(self.server)
+
+    def at_close(self, function: Callable[[], None]) -> None:
+        """Calls it at the beginning of close(), or of the rest of it."""
+        self._undo.callback(function)
 
     def close(self) -> None:
         """Takes everything down in reverse order. Safe to call twice, and after a failed start."""

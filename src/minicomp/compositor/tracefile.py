@@ -36,7 +36,8 @@ class TraceFile:
             self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise MinicompError(f"cannot write the trace: {error.strerror}", where=str(path)) from None
-        self._write(_META, self._meta())
+        self._about = self._meta()
+        self._write(_META, self._about)
         result = lib.mc_server_trace_start(compositor.server, self._fd, compositor.config.trace.ring_records)
         if result != 0:
             os.close(self._fd)
@@ -52,6 +53,11 @@ class TraceFile:
         if fresh:
             self._named.update({(entry["type"], entry["id"]): entry for entry in fresh})
             self._write(_NAMES, fresh)
+
+    def note_knobs(self, effects: list[dict[str, Any]]) -> None:
+        """Writes META anew, with what became of the knobs (docs/knobs.md)."""
+        self._about["knobs"] = effects
+        self._write(_META, self._about)
 
     def close(self) -> str:
         """Ends the file; what went wrong with it, or "". The native loop must have ended."""

@@ -4,7 +4,7 @@ Every key's default, None, leaves the kernel as it is. Applying, reading back an
 only names, types and limits.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from minicomp.config.validation import Meta, Struct
 
@@ -28,7 +28,12 @@ class KnobTable(Struct, frozen=True, forbid_unknown_fields=True):
 
     def is_set(self) -> bool:
         """Whether any key differs from its default, that is: whether there is anything to do."""
-        return any(getattr(self, name) not in (None, "", {}) for name in self.__struct_fields__)
+        return bool(self.given())
+
+    def given(self) -> dict[str, Any]:
+        """The keys that differ from their default, as in a configuration file."""
+        names = zip(self.__struct_encode_fields__, self.__struct_fields__, strict=True)
+        return {key: value for key, name in names if (value := getattr(self, name)) not in (None, "", {})}
 
 
 class ThreadKnobs(KnobTable, frozen=True, rename={"policy": "class"}):

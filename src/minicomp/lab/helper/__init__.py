@@ -1,0 +1,1 @@
+"""The root helper: applies what needs root, with a journal, and undoes it when its compositor is gone."""

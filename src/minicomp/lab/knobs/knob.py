@@ -45,6 +45,7 @@ class Subject(NamedTuple):
     # CPU time (ns) that a thread ("render", "loop") used per refresh: the given quantile of what was measured lately,
     # or 0 while too little was. None: nothing measures.
     cpu_per_refresh_ns: Callable[[str, float], int] | None = None
+    overruns: Callable[[], int] | None = None  # how often a deadline budget was spent since the start
 
 
 class Effect(NamedTuple):

@@ -34,7 +34,8 @@ class Operation(ABC):
     """Fields are int, str or bool (or None): they travel as JSON."""
 
     kind: ClassVar[str] = ""
-    machine_wide: ClassVar[bool] = False  # concerns everybody: one compositor at a time may do such things
+    machine_wide: ClassVar[bool] = False  # outlives the process: by the helper only, for one compositor at a time
+    capability: ClassVar[int] = 23  # what it takes (CAP_SYS_NICE): who has it in vain needs no helper
 
     @abstractmethod
     def permit(self, owner: Owner) -> None:

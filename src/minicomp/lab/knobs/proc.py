@@ -1,0 +1,47 @@
+"""What /proc says of threads and processes: the second, independent way in which effects are read back."""
+
+from __future__ import annotations
+
+import re
+
+CAP_SYS_NICE = 23
+
+
+def status_line(tid: int | str, name: str) -> str:
+    """One line of /proc/TID/status ("self": this process), without its name; "" when there is no such line."""
+    with open(f"/proc/{tid}/status", encoding="utf-8", errors="replace") as file:
+        for line in file:
+            if line.startswith(f"{name}:"):
+                return line.partition(":")[2].strip()
+    return ""
+
+
+def has_capability(number: int) -> bool:
+    """Whether this process has the capability `number` of linux/capability.h in effect."""
+    return bool(int(status_line("self", "CapEff") or "0", 16) >> number & 1)
+
+
+def started(tid: int) -> int:
+    """When a thread was started, in clock ticks since boot: with its id, what no other thread ever has."""
+    with open(f"/proc/{tid}/stat", encoding="utf-8", errors="replace") as file:
+        return int(file.read().rpartition(")")[2].split()[19])
+
+
+def sched_values(pid: int, tid: int) -> dict[str, float]:
+    """/proc/PID/task/TID/sched: `policy`, `prio`, `se.slice` (ns), `dl.runtime` (what is left, ns), ... Empty when the
+    kernel has no CONFIG_SCHED_DEBUG.
+    """
+    try:
+        with open(f"/proc/{pid}/task/{tid}/sched", encoding="utf-8", errors="replace") as file:
+            return {name: float(value) for name, value in re.findall(r"^(\S+)\s*:\s*(-?[\d.]+)$", file.read(), re.M)}
+    except FileNotFoundError:
+        return {}
+
+
+def cpu_count(cpu_list: str) -> int:
+    """How many CPUs a list such as "0,2-3" has."""
+    count = 0
+    for part in filter(None, cpu_list.split(",")):
+        first, _, last = part.partition("-")
+        count += int(last or first) - int(first) + 1
+    return count
