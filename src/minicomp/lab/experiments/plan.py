@@ -11,7 +11,7 @@ import random
 from collections.abc import Sequence
 
 from minicomp.config.validation import Struct
-from minicomp.lab.experiments.spec import Experiment, QuickSchedule, Schedule
+from minicomp.lab.experiments.spec import Experiment, Schedule
 
 OVERHEAD_S = 2.0
 """A run's time beyond warm-up, measuring and settling, about: start, end, reading the run file."""
@@ -37,7 +37,7 @@ class Plan(Struct, frozen=True):
     seed: int
     quick: bool
     arms: tuple[str, ...]
-    schedule: Schedule | QuickSchedule
+    schedule: Schedule
     runs: tuple[Run, ...]
 
     @property

@@ -13,9 +13,9 @@ from typing import Any
 from minicomp.config import Config, Override, load
 from minicomp.config.load import parse_toml, read_text
 from minicomp.config.locate import PathPart, line_of
-from minicomp.config.validation import Struct, ValidationError, convert
+from minicomp.config.validation import Struct, ValidationError, convert, to_builtins
 from minicomp.errors import ConfigError
-from minicomp.lab.experiments.spec import Arm, Experiment, ExperimentFile
+from minicomp.lab.experiments.spec import NAME_WORDS, Arm, Experiment, ExperimentFile, Schedule
 
 FAIR: dict[str, Any] = {
     # Timer slack becomes 0 in the real-time classes (sched(7), hrtimer_nanosleep): with the default of 50 us, half of
@@ -65,7 +65,7 @@ def read_experiment(file: str) -> Experiment:
         clients=written.clients,
         loads=written.loads,
         schedule=written.schedule,
-        quick=written.quick,
+        quick=convert(to_builtins(written.quick), Schedule),
         validity=written.validity,
         backend=written.backend,
         seed=written.seed,
@@ -92,8 +92,8 @@ def _arm(name: str, table: Mapping[str, Any], base: Mapping[str, tuple[Any, str]
     load(None, [Override(tuple(key.split(".")), value, places[key]) for key, value in settings.items()])
     try:
         return convert({"name": name, "settings": settings, ABOUT: about}, Arm)
-    except ValidationError as error:
-        raise ConfigError(f"arm.{name}: {error}", where=place("arm", name)) from None
+    except ValidationError:
+        raise ConfigError(f'an arm cannot be called "{name}"', where=place("arm", name), todo=NAME_WORDS) from None
 
 
 def _flat(table: Mapping[str, Any], path: tuple[str, ...], place: Any) -> dict[str, tuple[Any, str]]:

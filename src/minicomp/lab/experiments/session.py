@@ -22,7 +22,7 @@ from minicomp.errors import ExitCode
 from minicomp.lab.experiments import host
 from minicomp.lab.experiments.processes import CLIENTS, Process, Processes, program
 from minicomp.lab.experiments.read import set_argument
-from minicomp.lab.experiments.spec import Arm, Experiment, Load, QuickSchedule, Schedule
+from minicomp.lab.experiments.spec import Arm, Experiment, Load, Schedule
 
 READY_S = 60.0
 """How long a compositor may take to start: emulated machines need most of it."""
@@ -55,7 +55,7 @@ class Session(Struct, frozen=True):
 def run_session(
     experiment: Experiment,
     arm: Arm,
-    schedule: Schedule | QuickSchedule,
+    schedule: Schedule,
     *,
     backend: str,
     trace: Path,
@@ -75,7 +75,7 @@ def run_session(
 def _measured(
     experiment: Experiment,
     arm: Arm,
-    schedule: Schedule | QuickSchedule,
+    schedule: Schedule,
     backend: str,
     trace: Path,
     environment: dict[str, str],

@@ -11,11 +11,12 @@ from typing import Annotated, Any, Literal
 
 from minicomp.config.validation import Meta, Struct
 
+NAME_WORDS = 'a name of lower-case letters, digits and ".+_-", up to 40 characters'
 Name = Annotated[
     str,
     Meta(
         pattern=r"^[a-z0-9][a-z0-9.+_-]{0,39}$",
-        description='a name of lower-case letters, digits and ".+_-", up to 40 characters',
+        description=NAME_WORDS,
     ),
 ]
 Seconds = Annotated[float, Meta(ge=0, le=86_400, description="seconds, 0 to 86400")]
@@ -46,7 +47,7 @@ class Schedule(Table, frozen=True):
 
 
 class QuickSchedule(Table, frozen=True):
-    """What `--quick` takes instead of the schedule's."""
+    """What `--quick` takes instead: another Schedule, with other defaults."""
 
     warmup_s: Seconds = 1.0
     measure_s: Duration = 5.0
@@ -114,7 +115,7 @@ class Experiment(Table, frozen=True):
     clients: tuple[Client, ...]
     loads: tuple[Load, ...]
     schedule: Schedule
-    quick: QuickSchedule
+    quick: Schedule
     validity: Validity
     backend: Backend = "auto"
     seed: int = 1
