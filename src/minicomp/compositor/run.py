@@ -192,6 +192,8 @@ def run(config: Config, command: list[str], options: RunOptions, observe: Observ
     `observe` is called once clients can connect, on the main thread; it may add to `supervisor.on_tick` and leave
     things to clean up before the compositor ends on the stack.
     """
+    if options.stats:
+        _need_numpy()
     readiness.keep_private(options.ready_fd)
     raise_limit()
     with ExitStack() as cleanup:
@@ -296,6 +298,18 @@ def _trace_path(cleanup: ExitStack, config: Config, options: RunOptions) -> Path
 
     folder = cleanup.enter_context(tempfile.TemporaryDirectory(prefix="minicomp-"))
     return Path(folder, "run.mct")
+
+
+def _need_numpy() -> None:
+    """Raises PreconditionError before the run rather than after it."""
+    from importlib.util import find_spec
+
+    if find_spec("numpy") is None:
+        raise PreconditionError(
+            "the summary needs numpy, which is not installed",
+            where="--stats",
+            todo="install it (`scripts/setup` does), or write the run with --trace FILE and look at it elsewhere",
+        )
 
 
 def _print_stats(path: Path) -> None:

@@ -122,12 +122,6 @@ class Compositor:
         undo.callback(wlr.wlr_output_layout_destroy, self.output_layout)
         if not wlr.wlr_scene_attach_output_layout(scene, self.output_layout):
             raise MemoryError("scene")
-        theme = config.cursor.theme
-        parts.xcursor_manager = xcursor = _made(
-            "cursor theme",
-            wlr.wlr_xcursor_manager_create(theme.encode() if theme else ffi.NULL, config.cursor.size),
-        )
-        undo.callback(wlr.wlr_xcursor_manager_destroy, xcursor)
         parts.cursor = cursor = _made("cursor", wlr.wlr_cursor_create())
         undo.callback(wlr.wlr_cursor_destroy, cursor)
         wlr.wlr_cursor_attach_output_layout(cursor, self.output_layout)

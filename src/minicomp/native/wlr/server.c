@@ -69,7 +69,6 @@ void mc_server_set_parts(struct mc_server *server, const struct mc_parts *parts)
     server->output_layout = parts->output_layout;
     server->wlr_seat = parts->wlr_seat;
     server->cursor = parts->cursor;
-    server->xcursor_manager = parts->xcursor_manager;
     server->step = parts->step;
     server->step_now_ns = parts->step_start_ns;
 }

@@ -77,7 +77,6 @@ struct mc_server {
     struct wlr_presentation *presentation;
     struct wlr_seat *wlr_seat;
     struct wlr_cursor *cursor;
-    struct wlr_xcursor_manager *xcursor_manager;
 
     struct mc_lock
         gate; /* policy threads, and the loop thread while it works, take this before `lock`: see yield */

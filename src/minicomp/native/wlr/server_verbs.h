@@ -53,7 +53,6 @@ struct mc_parts {
     struct wlr_output_layout *output_layout;
     struct wlr_seat *wlr_seat;
     struct wlr_cursor *cursor;
-    struct wlr_xcursor_manager *xcursor_manager;
     bool step;
     uint64_t step_start_ns;
 };
