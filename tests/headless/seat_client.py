@@ -104,7 +104,8 @@ class SeatClient(Client):
         super().__init__(instance.compositor.socket)
         self.instance = instance
         self.events: list[Event] = []
-        self.windows: list[PlacedWindow] = []  # pywayland drops events about objects that were collected
+        self.windows: list[PlacedWindow] = []  # pywayland drops events of objects that were collected
+        self.watched: list[Any] = []
         self.seat = self.bound["wl_seat"]
         self.pointer = self.seat.get_pointer()
         self.keyboard = self.seat.get_keyboard()
@@ -128,6 +129,7 @@ class SeatClient(Client):
 
         for name in names.split():
             proxy.dispatcher[name] = keeper(name)
+        self.watched.append(proxy)
         return proxy
 
     def take(self, *labels: str) -> list[Event]:
