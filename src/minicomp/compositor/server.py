@@ -141,6 +141,8 @@ class Compositor:
         _check(
             "pacing", lib.mc_server_set_pacing(server, pacing_mode, int(pacing.fixed_ms * 1e6), pacing.target_miss_rate)
         )
+        early = config.render.early
+        lib.mc_server_set_early(server, early == "yes" or (early == "auto" and not config.knobs.render.is_set()))
         if config.render.thread and not step:
             undo.callback(lib.mc_render_stop, server)
             _check("render thread", lib.mc_render_start(server))

@@ -164,6 +164,9 @@ class RenderSettings(Section, frozen=True):
     """Where frames are composed. With the step clock the loop thread composes, whatever is set here."""
 
     thread: bool = True  # on a thread of its own; false: on the loop thread, between requests
+    # yes: a frame that every client asked has answered, shortly before its planned start, is composed at once by the
+    # loop thread, which saves a wake-up (pacing adaptive). auto: unless the render thread has a class of its own.
+    early: Literal["auto", "yes", "no"] = "auto"
 
 
 class LoopSettings(Section, frozen=True):

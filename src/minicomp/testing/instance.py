@@ -27,8 +27,13 @@ TIMEOUT_S = 10.0
 
 
 def configure(**settings: Any) -> Config:
-    """A headless configuration; keys are `section__key`: configure(headless__outputs=["800x600@60"])."""
+    """A headless configuration; keys are `section__key`: configure(headless__outputs=["800x600@60"]).
+
+    MINICOMP_TEST_LOOP_WAIT is another default for loop.wait, to run existing tests with it.
+    """
     chosen = {"backend__kind": "headless", "log__level": "info", **settings}
+    if wait := os.environ.get("MINICOMP_TEST_LOOP_WAIT"):
+        chosen.setdefault("loop__wait", wait)
     return load(None, [Override(tuple(key.split("__")), value, f"test {key}") for key, value in chosen.items()])
 
 

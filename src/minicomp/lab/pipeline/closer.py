@@ -4,9 +4,10 @@ The run file knows for each frame how much CPU time its thread used, its page fa
 
 - a major page fault, or at least 64 minor ones more than usual, in composing: *page fault*;
 - less CPU time than half of the stage, after an involuntary switch: the thread was taken off its CPU: *deadline
-  throttled* when the render thread runs in the deadline class (nothing else can preempt it for long), else *wake late*;
-- a late wake-up: *deadline throttled* in the deadline class when the thread had used at least 3/4 of its runtime since
-  its last frame, else *wake late*.
+  throttled* when the kernel reported its budget spent (DEADLINE_OVERRUN) or the configuration puts it in the deadline
+  class (nothing else can preempt it for long), else *wake late*;
+- a late wake-up: *deadline throttled* when its budget was reported spent in the stage or at most 20 ms before it, or
+  when it is in the deadline class and had used at least 3/4 of its runtime since its last frame; else *wake late*.
 
 With the kernel's trace (`KernelSide`) the stage's time is divided into running, waiting for a CPU, throttled, asleep;
 what makes up at least half of the excess decides, and the sentence names who ran instead.
@@ -38,6 +39,8 @@ CauseName = Literal[
 DECIDES_SHARE = 0.5
 MANY_FAULTS = 64
 RUNTIME_SHARE = 0.75
+RECENT_NS = 20_000_000
+"""An overrun this long before a late wake-up may be what it waited for: throttling lasts to the end of the period."""
 COUNT_LIMIT = 255
 """SCHED's counters stay at this."""
 THREADS = {Source.LOOP: "mc-loop", Source.RENDER: "mc-render", Source.POLICY: "policy"}
@@ -96,6 +99,8 @@ class Closer:
         self.wait_for = records.flags[waits]
         self.hold_end, self.hold_by = records.t_ns[holds], records.flags[holds]
         self.hold_begin = self.hold_end - records.arg[holds]
+        overruns = records.of(Point.DEADLINE_OVERRUN)
+        self.overrun_ns = records.arg[overruns]
 
     def look(self, row: int, stage: str, spent_ns: int, usual_ns: int) -> Reason:
         """Why `stage` of a frame took `spent_ns` where it usually takes `usual_ns`."""
@@ -168,6 +173,9 @@ class Closer:
     def _wake(self, row: int, thread: str, spent_ns: int, usual_ns: int) -> Reason:
         used = int(self.frames.cpu_ns[row])
         sentence = f"{thread} began {ms(spent_ns)} after its planned start (usually {ms(usual_ns)})"
+        planned = int(self.frames.planned_ns[row])
+        if self._overran(planned - RECENT_NS, planned + spent_ns):
+            return Reason("deadline throttled", f"{sentence}: the kernel had reported its deadline budget spent")
         if self.deadline and used != MISSING and self.runtime_ns and used >= RUNTIME_SHARE * self.runtime_ns:
             sentence += f", with {ms(used)} of its runtime of {ms(self.runtime_ns)} used since its last frame"
             return Reason("deadline throttled", sentence)
@@ -190,9 +198,16 @@ class Closer:
         sentence = (
             f"{word} took {ms(spent_ns)}, but {thread} ran only {ms(used)}: it was switched out {_count(flags >> 8)}"
         )
+        begin = self.frames.compose_begin_ns if stage == "compose" else self.frames.kms_begin_ns
+        if self._overran(int(begin[row]), int(begin[row]) + spent_ns):
+            return Reason("deadline throttled", f"{sentence} when its deadline budget was spent")
         if self.deadline:
             return Reason("deadline throttled", f"{sentence} in the deadline class, which only its budget can stop")
         return Reason("wake late", sentence)
+
+    def _overran(self, begin_ns: int, end_ns: int) -> bool:
+        """Whether the kernel said within that time that a deadline budget was spent (not whose: it is one signal)."""
+        return bool(((self.overrun_ns >= begin_ns) & (self.overrun_ns <= end_ns)).any())
 
     def _work(self, row: int, stage: str, spent_ns: int, usual_ns: int) -> Reason:
         if stage == "commit":

@@ -1,4 +1,4 @@
-"""`minicomp trace summary|export|dump`: the command line of the run files.
+"""`minicomp trace summary|misses|export|dump`: the command line of the run files.
 
 Imported when the command line is built, so everything heavy (numpy, the Perfetto protobufs) is imported when a command
 runs. What a user can put right is raised as MinicompError; the caller prints it.
@@ -7,6 +7,7 @@ runs. What a user can put right is raised as MinicompError; the caller prints it
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import json
 import sys
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from minicomp.errors import ExitCode, MinicompError
 
 if TYPE_CHECKING:
+    from minicomp.lab.kernel.reader import KernelTrace
     from minicomp.lab.pipeline.runfile import Run
 
 EXIT_REFUSED = 1
@@ -30,6 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     summary.add_argument("--json", action="store_true", help="print JSON instead of text")
     summary.add_argument("--output", metavar="NAME", help="only this output's frames and surfaces")
     summary.add_argument("--force", action="store_true", help="give percentiles even when records were dropped")
+
+    misses = actions.add_parser("misses", help="every missed vblank, with its cause")
+    misses.add_argument("file", metavar="FILE")
+    misses.add_argument("--output", metavar="NAME", help="only this output's")
+    misses.add_argument("--json", action="store_true", help="print JSON instead of text")
 
     export = actions.add_parser("export", help="write the run for other tools")
     export.add_argument("file", metavar="FILE")
@@ -51,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
             f"reading traces needs {error.name}", todo="install minicomp[lab]", exit_code=ExitCode.UNAVAILABLE
         ) from error
 
-    commands = {"summary": _summary, "export": _export, "dump": _dump}
+    commands = {"summary": _summary, "misses": _misses, "export": _export, "dump": _dump}
     return commands[args.trace_command](read_run(args.file), args)
 
 
@@ -59,12 +66,31 @@ def _summary(trace: Run, args: argparse.Namespace) -> int:
     from minicomp.lab.report.summary import summarise_run, to_json
     from minicomp.lab.report.text import summary_text
 
-    summary = summarise_run(trace, output=args.output, force=args.force)
+    summary = summarise_run(trace, output=args.output, force=args.force, kernel=_kernel_side(trace))
     if args.json:
         print(json.dumps(to_json(summary), indent=2))
     else:
         print(summary_text(summary), end="")
     return EXIT_REFUSED if summary.refused else 0
+
+
+def _misses(trace: Run, args: argparse.Namespace) -> int:
+    from minicomp.lab.report.misses_text import misses_text
+    from minicomp.lab.report.summary import summarise_run
+
+    causes = summarise_run(trace, output=args.output, force=True, kernel=_kernel_side(trace)).causes
+    if args.json:
+        print(json.dumps([dataclasses.asdict(cause) for cause in causes], indent=2))
+    else:
+        print(misses_text(trace, causes), end="")
+    return 0
+
+
+def _kernel_side(trace: Run) -> KernelTrace | None:
+    """The kernel's trace beside the run file, when there is one."""
+    from minicomp.lab.kernel.reader import read_beside
+
+    return read_beside(trace.path)
 
 
 def _export(trace: Run, args: argparse.Namespace) -> int:

@@ -8,7 +8,8 @@ from minicomp.lab.pipeline.runfile import Run, describe_drops
 from minicomp.lab.replay.latch import Latch
 from minicomp.lab.replay.measure import Score, Share, pareto_front
 from minicomp.lab.replay.workload import Workload
-from minicomp.lab.report.text import UNKNOWN, table
+from minicomp.lab.report.columns import table
+from minicomp.lab.report.text import UNKNOWN
 
 HEAD = [
     "policy",

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from minicomp.errors import ExitCode, MinicompError
+from minicomp.lab.pipeline.attribution import Cause, explain, shares
+from minicomp.lab.pipeline.closer import KernelSide
 from minicomp.lab.pipeline.join import join
 from minicomp.lab.pipeline.metrics import PHOTON_METRICS, present_metrics
 from minicomp.lab.pipeline.misses import MissCount, count_verdicts, judge
@@ -75,6 +77,8 @@ class Summary:
     joined: Joined
     duration_s: float
     outputs: list[OutputSummary]
+    causes: list[Cause]
+    """Why vblanks were missed."""
     origins: dict[Origin, int]
     """How many frames were shown with a display time of each origin."""
     lock_holds: LockHolds
@@ -91,8 +95,10 @@ class Summary:
         return set(self.origins) == {Origin.HARDWARE}
 
 
-def summarise_run(run: Run, *, output: str | None = None, force: bool = False) -> Summary:
-    """Everything a report needs. `output` restricts it to one output by name.
+def summarise_run(
+    run: Run, *, output: str | None = None, force: bool = False, kernel: KernelSide | None = None
+) -> Summary:
+    """Everything a report needs. `output` restricts it to one output by name; `kernel` tells who ran instead.
 
     Raises MinicompError when there is no such output. With dropped records and without `force`, `refused` says why
     there are no percentiles.
@@ -110,6 +116,7 @@ def summarise_run(run: Run, *, output: str | None = None, force: bool = False) -
         joined=joined,
         duration_s=_duration_s(run),
         outputs=_outputs(joined, output_id),
+        causes=[cause for cause in explain(joined, kernel) if output_id in (None, cause.output_id)],
         origins=_origins(joined, output_id),
         lock_holds=_lock_holds(run),
         scheduling=_scheduling(joined, output_id),
@@ -146,6 +153,7 @@ def to_json(summary: Summary) -> dict[str, Any]:
             "meaning": [_one_line(sentence) for sentence in clock_sentences(summary)],
         },
         "outputs": [_output_json(output) for output in summary.outputs],
+        "missed_vblanks": {"total": sum(c.vblanks for c in summary.causes), "causes": shares(summary.causes)},
         "lock_holds": vars(summary.lock_holds),
         "scheduling": summary.scheduling,
         "stages_ms": {row.name: {"per": row.per, **_stats_json(row.stats)} for row in summary.stages},

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from minicomp.lab.pipeline.percentiles import PERMILLES, Stats
 from minicomp.lab.pipeline.runfile import Run, describe_drops
 from minicomp.lab.pipeline.stages import FRAME_STAGES
+from minicomp.lab.report.columns import table
+from minicomp.lab.report.misses_text import causes_table
 from minicomp.lab.report.summary import OutputSummary, Row, Summary, clock_sentences, summarise_run
 
 UNKNOWN = "-"
@@ -21,6 +23,7 @@ BESIDE = ("wake lateness", "callback -> commit", "input -> delivered", "input ->
 def summary_text(summary: Summary) -> str:
     """The whole summary of a run."""
     parts = [_heading(summary), _outputs_table(summary.outputs), _misses_table(summary.outputs)]
+    parts.append(causes_table(summary.causes))
     if summary.refused:
         parts.append(summary.refused)
     else:
@@ -43,18 +46,6 @@ def pipeline_table(run: Run, *, force: bool = False) -> str:
         parts.append(_verdict_lines(output, run))
     parts.append("\n".join(clock_sentences(whole)) or "Nothing was shown.")
     return "\n\n".join(parts) + "\n"
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Columns two spaces apart; the first `left` ones flush left, the others flush right."""
-    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
-    lines = []
-    for row in [head, *rows]:
-        cells = [
-            cell.ljust(w) if n < left else cell.rjust(w) for n, (cell, w) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
 
 
 def _heading(summary: Summary) -> str:

@@ -239,6 +239,10 @@ void mc_compose_latch(struct mc_output *output)
         wlr_presentation_surface_sampled_on_output(server->presentation, scene_surface->surface,
                                                    output->wlr_output);
         struct mc_surface *surface = mc_surface_from(scene_surface->surface);
+        if (surface != NULL && surface->feedback_pending) {
+            surface->feedback_pending = false;
+            output->flight_feedback = true;
+        }
         if (surface != NULL && surface->latched != surface->commits) {
             surface->latched = surface->commits;
             if (surface->commit_ns != 0 &&

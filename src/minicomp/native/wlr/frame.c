@@ -14,6 +14,12 @@
 /* A wake-up this much early begins the frame: another one would cost more than it gains. */
 #define EARLY_NS (20 * MC_NSEC_PER_USEC)
 
+/* How much earlier than planned a frame may begin when every client that was asked has answered: it saves the
+ * wake-up at its start, and makes the vblank the surer. What it costs is that a commit nobody was asked for
+ * (input) waits a refresh more when it falls into this time. */
+#define ALL_ANSWERED_NS (500 * MC_NSEC_PER_USEC)
+#define ALL_ANSWERED_SHARE 16 /* and at most this part of a refresh */
+
 #define KMS_REFUSED 1u
 #define PRESENTED_ORIGIN_SHIFT 4
 #define PRESENTED_DISCARDED (1u << 6)
@@ -65,6 +71,10 @@ void mc_deadline_changed(struct mc_output *output)
         next_ns = output->plan.start_ns;
     }
     output->deadline_ns = next_ns;
+    if (output->redraw.state == MC_REDRAW_WAIT_PRESENT &&
+        (output->redraw.reasons != 0 || output->flight_feedback || next_ns < output->flight.vblank_ns)) {
+        mc_vdisplay_hurry(output->wlr_output); /* else this deadline is soon enough to hear of the flip */
+    }
     if (output->server->render_running) {
         mc_render_deadlines_changed(output->server);
     } else if (next_ns == 0) {
@@ -99,6 +109,9 @@ static void queue_frame(struct mc_output *output, uint32_t reasons)
     if (!first && !started) {
         return;
     }
+    if (!started) {
+        mc_vdisplay_hurry(output->wlr_output); /* it waits for the flip */
+    }
     uint64_t flying_ns = output->redraw.state == MC_REDRAW_WAIT_PRESENT ? output->flight.vblank_ns : 0;
     struct mc_plan plan = mc_pacing_plan(&output->pacing, mc_server_now_ns(server), flying_ns);
     mc_trace_now(&server->trace, MC_POINT_FRAME_QUEUED, output->id, output->frame_id + 1, 0, plan.vblank_ns,
@@ -118,11 +131,13 @@ static void compose_and_commit(struct mc_output *output)
     struct wlr_output *wlr_output = output->wlr_output;
     uint32_t frame_id = ++output->frame_id;
     mc_trace_now(&server->trace, MC_POINT_COMPOSE_BEGIN, output->id, frame_id, 0, 0, 0);
+    output->flight_feedback = false;
     bool ok = mc_compose(output);
     mc_trace_now(&server->trace, MC_POINT_COMPOSE_END, output->id, frame_id, 0, 0, 0);
     if (ok) {
         mc_compose_latch(output);
         mc_trace_now(&server->trace, MC_POINT_KMS_COMMIT_BEGIN, output->id, frame_id, 0, 0, 0);
+        mc_vdisplay_defer(wlr_output);
         ok = wlr_output_commit(wlr_output);
         mc_trace_now(&server->trace, MC_POINT_KMS_COMMIT_END, output->id, frame_id, 0, 0,
                      ok ? 0 : KMS_REFUSED);
@@ -183,6 +198,50 @@ void mc_frame_run_due(struct mc_output *output)
     mc_callbacks_send_due(output);
     redraw(output);
     mc_deadline_changed(output);
+}
+
+/* Whether a client that was asked for its next frame is still drawing it. */
+static bool answers_outstanding(struct mc_server *server, uint64_t now_ns, uint64_t period_ns)
+{
+    struct mc_surface *surface;
+    wl_list_for_each (surface, &server->surfaces, link) {
+        if (surface->callback_sent_ns != 0 && now_ns - surface->callback_sent_ns < period_ns) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void mc_server_set_early(struct mc_server *server, bool early)
+{
+    mc_verb_begin(server);
+    server->early = early;
+    mc_verb_end(server);
+}
+
+void mc_frames_run_early(struct mc_server *server)
+{
+    if (!server->early || server->step || server->pacing.mode != MC_PACING_ADAPTIVE) {
+        return;
+    }
+    struct mc_output *output, *next;
+    wl_list_for_each_safe (output, next, &server->outputs, link) {
+        if (output->redraw.state != MC_REDRAW_QUEUED || output->wlr_output->frame_pending ||
+            output->callback_ns != 0 || output->plan.probe) {
+            continue;
+        }
+        uint64_t now_ns = mc_now_ns();
+        uint64_t period_ns = mc_vclock_period_ns(&output->pacing.clock);
+        uint64_t early_ns = period_ns / ALL_ANSWERED_SHARE;
+        early_ns = early_ns < ALL_ANSWERED_NS ? early_ns : ALL_ANSWERED_NS;
+        if (output->plan.start_ns <= now_ns + early_ns && !answers_outstanding(server, now_ns, period_ns)) {
+            if (now_ns < output->plan.start_ns) {
+                output->plan.start_ns = now_ns;
+                output->early_frames++;
+            }
+            mc_frame_run_due(output);
+        }
+    }
 }
 
 static void handle_deadline(void *data, uint64_t deadline_ns)

@@ -418,6 +418,7 @@ int mc_output_pacing(struct mc_server *server, uint64_t handle, struct mc_pacing
             .frames = pacing->frames,
             .misses = pacing->misses,
             .probe_misses = pacing->probe_misses,
+            .early_frames = output->early_frames,
             .mode = (int32_t)pacing->mode,
             .fixed_ns = pacing->fixed_ns,
             .target_miss_rate = pacing->target_miss_rate,

@@ -8,9 +8,11 @@
 #include <wlr/types/wlr_output.h>
 
 #include "server.h"
+#include "vdisplay.h"
 
-void mc_render_deadlines_changed(struct mc_server *server)
+static void arm(struct mc_server *server)
 {
+    server->render_rearm = false;
     uint64_t next_ns = 0;
     struct mc_output *output;
     wl_list_for_each (output, &server->outputs, link) {
@@ -24,6 +26,22 @@ void mc_render_deadlines_changed(struct mc_server *server)
     server->render_armed_ns = next_ns;
     struct itimerspec spec = {.it_value = mc_timespec(next_ns)}; /* 0 disarms */
     timerfd_settime(server->render_timer_fd, TFD_TIMER_ABSTIME, &spec, NULL);
+}
+
+void mc_render_deadlines_changed(struct mc_server *server)
+{
+    if (mc_thread_source() == MC_SOURCE_LOOP) {
+        server->render_rearm = true;
+    } else {
+        arm(server);
+    }
+}
+
+void mc_render_deadlines_apply(struct mc_server *server)
+{
+    if (server->render_rearm) {
+        arm(server);
+    }
 }
 
 /* What the frame caused and the loop thread would otherwise have to wake up for. Flushing one client can fill
@@ -60,6 +78,7 @@ static void *render_main(void *data)
         mc_server_lock(server);
         mc_lock_urgent(&server->lock, false);
         server->render_armed_ns = 0;
+        mc_vdisplay_settle(server);
         struct mc_output *output, *next;
         wl_list_for_each_safe (output, next, &server->outputs, link) {
             mc_frame_run_due(output);

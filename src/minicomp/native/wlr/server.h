@@ -122,6 +122,7 @@ struct mc_server {
     size_t draw_capacity, draw_count;
 
     struct mc_pacing_settings pacing; /* of outputs that appear from now on */
+    bool early;                       /* the loop thread composes what all have answered */
 
     /* Render thread; none with render.thread = false. */
     pthread_t render_thread;
@@ -130,6 +131,7 @@ struct mc_server {
     int render_timer_fd;
     uint64_t render_woke_ns;  /* the render thread's own */
     uint64_t render_armed_ns; /* what the timerfd is set to; 0: nothing */
+    bool render_rearm;        /* the loop thread has changed deadlines since */
 
     struct mc_threads threads;
 
@@ -230,6 +232,7 @@ struct mc_surface {
     uint64_t latched;            /* commit number last composed on its primary output */
     uint64_t commit_ns;          /* of the first commit with content since the last was composed; 0: none */
     bool needs_flip;             /* its last commit brought damage or asked for feedback */
+    bool feedback_pending;       /* asked for by an applied commit that is not yet part of a frame */
     bool feedback_wanted;        /* wp_presentation.feedback since the last commit */
     uint64_t callback_due_ns;    /* when its frame callbacks are to be sent; 0: not planned */
     uint64_t callback_sent_ns;   /* when they were; 0: it has answered since */
@@ -262,10 +265,11 @@ struct mc_output {
     struct mc_redraw redraw;
     uint32_t frame_id; /* last composed frame; counts from 1 */
     uint64_t last_present_ns;
-    uint64_t frames, failed_commits, callback_only;
+    uint64_t frames, failed_commits, callback_only, early_frames;
     struct mc_pacing pacing;
     struct mc_plan plan;          /* of the frame that is queued */
     struct mc_plan flight;        /* of the frame that waits to be shown */
+    bool flight_feedback;         /* it shows commits whose clients asked when */
     bool foreign_flip;            /* the flip in flight is a modeset's */
     uint64_t flight_committed_ns; /* when its commit returned; 0: none, or its fate is known */
     uint64_t flight_content_ns;   /* when the oldest content in it was committed by its client; 0: none new */
@@ -298,13 +302,18 @@ int mc_frame_init(struct mc_output *output);
 void mc_frame_finish(struct mc_output *output);
 /* Sends the callbacks and composes the frame that are due by now. */
 void mc_frame_run_due(struct mc_output *output);
+/* Loop thread, when a dispatch is over: composes frames that nobody else will add to before they are due. */
+void mc_frames_run_early(struct mc_server *server);
 /* Another mode: what pacing learned of the display is void. */
 void mc_frame_mode_changed(struct mc_output *output);
 void mc_deadline_changed(struct mc_output *output);
 /* The picture shown at this vblank is settled: plans the frame callbacks of all surfaces on the output. */
 void mc_callbacks_plan(struct mc_output *output, uint64_t shown_vblank_ns);
 void mc_callbacks_send_due(struct mc_output *output);
+/* The loop thread only notes it: a dispatch changes deadlines several times, and arming a timer is dear. */
 void mc_render_deadlines_changed(struct mc_server *server);
+/* Loop thread, between requests and when a dispatch is over: arms the timer for what was noted. */
+void mc_render_deadlines_apply(struct mc_server *server);
 void mc_capture_drop(struct mc_output *output);
 /* Recomputes which outputs every surface is on; wlr_scene misses changes of outputs themselves. */
 void mc_scene_refresh_outputs(struct mc_server *server);

@@ -34,6 +34,9 @@ void mc_render_stop(struct mc_server *server);
 /* When frames begin: mode as enum mc_pacing_mode (0 asap, 1 fixed, 2 adaptive). For outputs that live and
  * that come. */
 int mc_server_set_pacing(struct mc_server *server, int mode, uint64_t fixed_ns, double target_miss_rate);
+/* Whether the loop thread, too, composes: a frame that all clients have answered shortly before its planned
+ * start (pacing adaptive, real clock). At first it does not. */
+void mc_server_set_early(struct mc_server *server, bool early);
 /* Readable once the loop thread has returned, asked to or not. */
 int mc_loop_ended_fd(struct mc_server *server);
 /* Every verb begins and ends with these; they also trace waits. The end kicks the loop thread. */
@@ -177,7 +180,8 @@ struct mc_pacing_info {
     uint64_t budget_ns; /* how long before its vblank a frame begins */
     uint64_t cost_ns, latch_low_ns, latch_high_ns, safety_ns, period_ns;
     uint64_t frames, misses, probe_misses;
-    int32_t mode; /* enum mc_pacing_mode */
+    uint64_t early_frames; /* of all composed ones: by mc_server_set_early, before their planned start */
+    int32_t mode;          /* enum mc_pacing_mode */
     uint64_t fixed_ns;
     double target_miss_rate;
     /* Of the last 64 frames, in us, ascending: from planned start to the commit's return, and from the

@@ -67,6 +67,7 @@ static void handle_commit(struct wl_listener *listener, void *data)
             wlr_output_schedule_frame(on->output);
         }
     }
+    surface->feedback_pending |= surface->feedback_wanted;
     surface->feedback_wanted = false;
 }
 

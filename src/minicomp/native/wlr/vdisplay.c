@@ -41,8 +41,9 @@ struct voutput {
     int connector;
     struct wlr_output_mode mode; /* the monitor's own, preferred */
     struct mc_vblank vblank;
-    struct mc_timer timer; /* fires at the vblank that shows the pending flip */
+    struct mc_timer timer; /* fires at the vblank that shows the pending flip, unless that is deferred */
     bool flip_pending;
+    bool deferred; /* whoever wakes up after the vblank sees to it: mc_vdisplay_defer */
     uint64_t flip_seq;
     uint32_t flip_commit_seq;
     int fault_vblanks, fault_count; /* fault_vblanks 0: refuse the commit */
@@ -97,11 +98,17 @@ static void handle_vblank(void *data, uint64_t deadline_ns)
     wlr_output_send_frame(&output->base);
 }
 
+static bool shown(struct voutput *output)
+{
+    return output->flip_pending &&
+           mc_vblank_time(&output->vblank, output->flip_seq) <= mc_server_now_ns(output->owner->server);
+}
+
 static void cancel_flip(struct voutput *output)
 {
     mc_timer_disarm(&output->timer);
     if (output->flip_pending) {
-        send_present(output, false);
+        send_present(output, shown(output));
         output->base.frame_pending = false;
     }
 }
@@ -198,9 +205,30 @@ static bool output_commit(struct wlr_output *wlr_output)
             output->fault_count--;
             output->flip_seq += (uint64_t)output->fault_vblanks;
         }
-        mc_timer_arm(&output->timer, mc_vblank_time(&output->vblank, output->flip_seq));
+        if (!output->deferred) {
+            mc_timer_arm(&output->timer, mc_vblank_time(&output->vblank, output->flip_seq));
+        }
     }
     return true;
+}
+
+void mc_vdisplay_defer(struct wlr_output *wlr_output)
+{
+    if (mc_vdisplay_is_output(wlr_output)) {
+        struct voutput *output = voutput_from(wlr_output);
+        output->deferred = !output->owner->server->step;
+    }
+}
+
+void mc_vdisplay_hurry(struct wlr_output *wlr_output)
+{
+    if (mc_vdisplay_is_output(wlr_output)) {
+        struct voutput *output = voutput_from(wlr_output);
+        output->deferred = false;
+        if (output->flip_pending) {
+            mc_timer_arm(&output->timer, mc_vblank_time(&output->vblank, output->flip_seq));
+        }
+    }
 }
 
 static void output_destroy(struct wlr_output *wlr_output)
@@ -297,6 +325,20 @@ static struct vdisplay *vdisplay_of(struct mc_server *server)
     }
     struct vdisplay *display = wl_container_of(backend, display, base);
     return display;
+}
+
+void mc_vdisplay_settle(struct mc_server *server)
+{
+    struct vdisplay *display = vdisplay_of(server);
+    if (display == NULL) {
+        return;
+    }
+    struct voutput *output, *next;
+    wl_list_for_each_safe (output, next, &display->outputs, link) {
+        if (output->deferred && shown(output)) {
+            handle_vblank(output, 0);
+        }
+    }
 }
 
 int mc_vdisplay_plug(struct mc_server *server, int connector, int width, int height, int refresh_mhz,

@@ -1,0 +1,194 @@
+"""Numbers and verdicts of an experiment in words. Every interval that is printed is a 95 % interval.
+
+A verdict never says "no difference": it says what was seen, what could have been seen, and how many runs would settle
+it.
+"""
+
+from __future__ import annotations
+
+import math
+
+from minicomp.lab.statistics.analysis import Analysis, ArmAnalysis, Comparison
+from minicomp.lab.statistics.bootstrap import ENOUGH_BLOCKS, Interval
+from minicomp.lab.statistics.measures import LATENCY, words_for
+from minicomp.lab.statistics.rates import Contrast, Rate
+
+UNKNOWN = "–"
+ORIGINS = {
+    "hardware": "the display's hardware, as the kernel reports it",
+    "modelled": "the modelled display's clock (exact, no photons)",
+    "estimated": "estimated from the refresh rate",
+    "now": "the moment the kernel reported the flip (no hardware stamp)",
+}
+"""Where presentation times come from, by the column `presented_kind`."""
+
+
+def percent(fraction: float, like: float | None = None) -> str:
+    """ "0.02 %", with as many digits as `like` (a fraction) deserves."""
+    return f"{_percent_number(fraction, _digits(fraction if like is None else like))} %"
+
+
+def rate_words(rate: Rate) -> str:
+    """ "0.02 % [0.00, 0.08]"."""
+    if not rate.trials:
+        return UNKNOWN
+    digits = _digits(rate.value or rate.high)
+    low, high = (_percent_number(end, digits) for end in (rate.low, rate.high))
+    return f"{_percent_number(rate.value, digits)} % [{low}, {high}]"
+
+
+def milliseconds(value: float | None) -> str:
+    if value is None or math.isnan(value):
+        return UNKNOWN
+    return f"{value:.{3 if abs(value) < 10 else 2 if abs(value) < 100 else 1}f}"
+
+
+def interval_words(interval: Interval | None) -> str:
+    """ "3.50 [3.49, 3.51]"; only the value when there is no interval."""
+    if interval is None:
+        return UNKNOWN
+    if interval.low is None or interval.high is None:
+        return milliseconds(interval.value)
+    return f"{milliseconds(interval.value)} [{milliseconds(interval.low)}, {milliseconds(interval.high)}]"
+
+
+def factor(value: float) -> str:
+    """ "0.18", "3.4", "120", "∞"."""
+    if math.isnan(value):
+        return UNKNOWN
+    if math.isinf(value) or value >= 100_000:
+        return "∞"
+    return f"{value:.3f}" if value < 0.1 else f"{value:.2f}" if value < 10 else f"{value:.0f}"
+
+
+def ratio_words(ratio: Contrast) -> str:
+    """ "0.18 [0.08, 0.39]"."""
+    if math.isnan(ratio.value) and math.isinf(ratio.high):
+        return UNKNOWN
+    return f"{factor(ratio.value)} [{factor(ratio.low)}, {factor(ratio.high)}]"
+
+
+def p_words(p: float | None) -> str:
+    if p is None:
+        return UNKNOWN
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def tested_words(comparison: Comparison) -> str:
+    """The name of what was compared."""
+    if comparison.of == "rate":
+        kind = comparison.column.removesuffix(" misses")
+        return {"all": "misses, all causes", "compositor": "misses, compositor-side", "client": "misses, client late"}[
+            kind
+        ]
+    return f"{words_for(comparison.column)}, {comparison.of}"
+
+
+def runs_words(blocks: int) -> str:
+    return f"{blocks} run{'s' if blocks != 1 else ''}"
+
+
+def more_words(comparison: Comparison) -> str:
+    """ "no", "about 12 an arm", or what could have been seen."""
+    if comparison.resolved:
+        return "no"
+    if comparison.adjusted_p is None:
+        return "yes: at least 2 an arm"
+    if comparison.more_blocks is not None:
+        return f"about {comparison.more_blocks} an arm"
+    return could_see(comparison)
+
+
+def could_see(comparison: Comparison) -> str:
+    """The smallest difference that these runs would have found."""
+    if math.isnan(comparison.smallest):
+        return UNKNOWN
+    if comparison.of == "rate":
+        return f"only {100 * comparison.smallest:.2g} points or more would have been seen"
+    if comparison.smallest > 100:
+        return "only a hundredfold change would have been seen"
+    if comparison.smallest >= 2:
+        return f"only a change by a factor of {comparison.smallest:.2g} would have been seen"
+    return f"only {100 * (comparison.smallest - 1):.2g} % or more would have been seen"
+
+
+def verdict(analysis: Analysis, arm: ArmAnalysis) -> str:
+    """The sentence of one arm: its compositor-side misses against the baseline's."""
+    base = analysis.arm(analysis.baseline)
+    if not arm.runs:
+        return f"{arm.name}: no usable run."
+    if not base.runs:
+        return f"{arm.name} misses {rate_words(arm.rates['compositor'])}; no usable run of {base.name} to compare with."
+    comparison = analysis.comparison(arm.name, "compositor misses", "rate")
+    if comparison is None:
+        return f"{arm.name} misses {rate_words(arm.rates['compositor'])} (the baseline)."
+    said = f"{arm.name} misses {rate_words(arm.rates['compositor'])} against {rate_words(base.rates['compositor'])}"
+    return f"{said}; {_how_different(comparison)}; more runs needed: {more_words(comparison)}."
+
+
+def latency_verdict(analysis: Analysis, arm: ArmAnalysis) -> str:
+    """Commit to presented, median and p99, against the baseline's; empty for the baseline."""
+    parts = []
+    for name in ("p50", "p99"):
+        found = analysis.comparison(arm.name, LATENCY, name)
+        if found is None:
+            continue
+        own, other = milliseconds(found.own), milliseconds(found.other)
+        outcome = f"{ratio_words(found.ratio)} times" if found.resolved else f"not told apart ({_needed(found)})"
+        parts.append(f"{name} {own} ms against {other}: {outcome}")
+    return f"{arm.name}, commit → presented: {'; '.join(parts)}." if parts else ""
+
+
+def superiority_words(analysis: Analysis, arm: ArmAnalysis) -> str:
+    """Cliff's delta in words; empty for the baseline."""
+    found = analysis.superiority.get(arm.name)
+    if found is None or math.isnan(found.value):
+        return ""
+    return f"{100 * found.value:.0f} % [{100 * found.low:.0f}, {100 * found.high:.0f}]"
+
+
+def caution(analysis: Analysis) -> str:
+    """What the number of runs forbids to conclude; empty when it is sufficient."""
+    few = [arm for arm in analysis.arms if arm.blocks < ENOUGH_BLOCKS]
+    if not few:
+        return ""
+    listed = ", ".join(f"{arm.name} {arm.blocks}" for arm in few)
+    return (
+        f"Few runs ({listed}): intervals are rough below {ENOUGH_BLOCKS} runs an arm, and with one there are none for "
+        "percentiles."
+    )
+
+
+def _how_different(comparison: Comparison) -> str:
+    if not comparison.resolved:
+        return "not told apart with that many frames"
+    ratio = comparison.ratio
+    if math.isnan(ratio.value):
+        return "told apart"
+    if ratio.value > 1:
+        return f"{factor(ratio.value)} times as many [{factor(ratio.low)}, {factor(ratio.high)}]"
+    times = Contrast(_inverse(ratio.value), _inverse(ratio.high), _inverse(ratio.low))
+    if math.isinf(times.value):
+        return f"at least {factor(times.low)} times fewer"
+    return f"{factor(times.value)} times fewer [{factor(times.low)}, {factor(times.high)}]"
+
+
+def _needed(comparison: Comparison) -> str:
+    if comparison.adjusted_p is None:
+        return "one run tells nothing about runs"
+    if comparison.more_blocks is None:
+        return could_see(comparison)
+    return f"about {comparison.more_blocks} more runs an arm needed"
+
+
+def _inverse(value: float) -> float:
+    return math.inf if value == 0 else 1.0 / value
+
+
+def _digits(fraction: float) -> int:
+    hundredths = 100 * abs(fraction)
+    return 1 if hundredths >= 1 else 2 if hundredths >= 0.01 or hundredths == 0 else 4
+
+
+def _percent_number(fraction: float, digits: int) -> str:
+    return f"{100 * fraction:.{digits}f}"
