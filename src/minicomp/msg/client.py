@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from glob import glob
 from typing import Any
@@ -33,12 +34,23 @@ class Client:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(TIMEOUT_S)
         try:
-            self._socket.connect(path)
+            self._connect()
         except OSError as error:
             self._socket.close()
             raise _unreachable(path, error) from None
         self._lines = self._socket.makefile("rb")
         self._next_id = 0
+
+    def _connect(self) -> None:
+        deadline = time.monotonic() + TIMEOUT_S
+        while True:
+            try:
+                self._socket.connect(self.path)
+                return
+            except BlockingIOError:  # so many others connect just now
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
 
     def call(self, method: str, **params: Any) -> Any:
         """A method's result. Raises Refusal, or PreconditionError when the compositor ends before it answers."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("minicomp.control")
 
-_BACKLOG = 16
+_BACKLOG = 128  # a burst of scripts, while the thread is busy or still importing
 
 
 def control_path(display: str) -> str:
