@@ -79,6 +79,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "minicomp.config",
         "minicomp.errors",
         "minicomp.lab.experiments",
+        "minicomp.lab.kernel.reader",
         "minicomp.lab.knobs",
         "minicomp.lab.pipeline",
         "minicomp.lab.report",
