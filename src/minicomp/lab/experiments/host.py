@@ -53,7 +53,7 @@ def facts() -> dict[str, Any]:
 
     memory = re.search(r"^MemTotal:\s+(\d+) kB", _text("/proc/meminfo"), re.MULTILINE)
     model = re.search(r"^model name\s*:\s*(.+)$", _text("/proc/cpuinfo"), re.MULTILINE)
-    vulnerabilities = {path.name: _text(path) for path in sorted((CPUS / "vulnerabilities").glob("*"))}
+    flaws = {path.name: _text(path) for path in sorted((CPUS / "vulnerabilities").glob("*"))}
     return {
         "host": host_id(),
         "kernel": platform.release(),
@@ -64,7 +64,7 @@ def facts() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "memory_kib": int(memory[1]) if memory else None,
         "hypervisor": "hypervisor" in _text("/proc/cpuinfo"),
-        "mitigations": vulnerabilities,
+        "mitigations": "; ".join(f"{name}: {text}" for name, text in flaws.items() if text != "Not affected"),
         "python": platform.python_version(),
         "minicomp": __version__,
         "git": _git_describe(),
@@ -85,17 +85,30 @@ def settings() -> dict[str, str]:
     return found
 
 
+def moment() -> dict[str, Any]:
+    """How busy and how warm the machine is right now; written down beside the settings, compared with nothing."""
+    found: dict[str, Any] = {"load_1min": float((_text("/proc/loadavg") or "0").split()[0])}
+    for resource in ("cpu", "memory", "io"):
+        average = re.search(r"^some avg10=([\d.]+)", _text(f"/proc/pressure/{resource}"), re.M)
+        if average:
+            found[f"psi_{resource}_some_avg10"] = float(average[1])
+    temperatures, frequencies = _temperatures(), _frequencies()
+    if temperatures:
+        found["hottest_c"] = max(temperatures.values())
+    if frequencies:
+        found["slowest_cpu_mhz"] = min(frequencies) / 1000
+    return found
+
+
 def counters() -> dict[str, Any]:
     """What has happened so far, with the time: CPU ticks (steal among them), pressure, throttling, temperature."""
     stat = _text("/proc/stat")
     ticks = [int(word) for word in stat.partition("\n")[0].split()[1:9]]
-    load = _text("/proc/loadavg").split()
     return {
         "monotonic_ns": time.monotonic_ns(),
         "cpu_ticks": dict(zip(STAT_FIELDS, ticks, strict=False)),
         "context_switches": _number(stat, "ctxt"),
         "forks": _number(stat, "processes"),
-        "load": [float(word) for word in load[:3]],
         "pressure_us": {
             f"{resource}_{kind}": int(total)
             for resource in ("cpu", "memory", "io")
@@ -103,7 +116,6 @@ def counters() -> dict[str, Any]:
         },
         "thermal_throttles": _sum(CPUS.glob("cpu[0-9]*/thermal_throttle/core_throttle_count")),
         "temperature_c": _temperatures(),
-        "frequency_khz": _frequencies(),
     }
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minicomp.lab.experiments.causes import Miss, misses_of
+from minicomp.lab.pipeline.closer import KernelSide
 from minicomp.lab.pipeline.join import CONTENT, join
 from minicomp.lab.pipeline.misses import refresh_by_row
 from minicomp.lab.pipeline.points import Origin, Point
@@ -49,16 +50,22 @@ Columns = dict[str, npt.NDArray[Any] | list[Any]]
 
 
 def frame_rows(
-    run: Run, begin_ns: int, end_ns: int, clients: Mapping[int, str], load_pids: Collection[int] = ()
+    run: Run,
+    begin_ns: int,
+    end_ns: int,
+    clients: Mapping[int, str],
+    load_pids: Collection[int] = (),
+    kernel: KernelSide | None = None,
 ) -> Columns:
     """The columns of the table, in time order: frames whose vblank (or plan, when never shown) is in [begin, end).
 
-    `clients` names surfaces by their client's pid, so that a surface has one name in all runs.
+    `clients` names surfaces by their client's pid, so that a surface has one name in all runs. `kernel` is the trace of
+    the kernel's side, where there is one: it tells who ran instead.
     """
     joined = join(run)
     latches = joined.latches
     measured = _measured(joined, frozenset(load_pids))
-    misses = misses_of(joined, measured)
+    misses = misses_of(joined, measured, kernel)
     every = _of_latches(joined, misses.of_frames, clients)
     when = _or_else(every["presented_ns"], every["predicted_vblank_ns"])
     inside = measured & (when >= begin_ns) & (when < end_ns)

@@ -129,8 +129,8 @@ def _evaluate(
         "counts": counts,
         "run_file": facts,
         "host": {
-            "before": {**machine, **session.settings_before},
-            "after": {**machine, **session.settings_after},
+            "before": {**machine, **session.settings_before, **session.moment_before},
+            "after": {**machine, **session.settings_after, **session.moment_after},
             "during": session.during,
         },
         "threads": session.threads,
@@ -146,11 +146,13 @@ def _tabulate(
 ) -> tuple[Judgement, dict[str, Any], dict[str, Any]]:
     from minicomp.lab.experiments.results import write_parquet
     from minicomp.lab.experiments.rows import count, facts_of, frame_rows
+    from minicomp.lab.kernel.reader import read_beside
     from minicomp.lab.pipeline.runfile import read_run
 
     traced = read_run(folder.trace_path(run))
+    kernel = read_beside(folder.trace_path(run))
     facts = facts_of(traced)
-    columns = frame_rows(traced, session.begin_ns, session.end_ns, session.clients, session.loads.keys())
+    columns = frame_rows(traced, session.begin_ns, session.end_ns, session.clients, session.loads.keys(), kernel)
     counts = count(traced, columns, session.begin_ns, session.end_ns)
     judgement = judge(session, facts, counts, arm, experiment.validity)
     identity = {
@@ -182,4 +184,5 @@ def _drop_trace(run: Run, record: dict[str, Any], folder: Folder, options: Optio
     if record["status"] == OK and run.arm not in kept:
         kept.add(run.arm)
     else:
-        folder.trace_path(run).unlink(missing_ok=True)
+        for path in folder.trace_path(run).parent.glob(f"{run.stem}.mct*"):  # the kernel's trace lies beside
+            path.unlink()

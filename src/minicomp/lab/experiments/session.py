@@ -46,6 +46,8 @@ class Session(Struct, frozen=True):
     loads: dict[int, str] = {}
     settings_before: dict[str, str] = {}
     settings_after: dict[str, str] = {}
+    moment_before: dict[str, Any] = {}
+    moment_after: dict[str, Any] = {}
     during: dict[str, Any] = {}
     """`host.between` of the measured time."""
     threads: dict[str, dict[str, int]] = {}
@@ -63,13 +65,20 @@ def run_session(
     tick: Callable[[], None] = lambda: None,
 ) -> Session:
     """Runs one arm once; `trace` is then its run file. Nothing that was started is left running."""
-    before = host.settings()
+    before, moment_before = host.settings(), host.moment()
     with log_path.open("wb") as log, _runtime_dir() as environment, Processes() as processes:
         record = _measured(experiment, arm, schedule, backend, trace, environment, processes, log, tick)
         processes.stop(processes.running[1:])
         # The compositor last, on its own: it writes the end of its run file.
         processes.stop(processes.running[:])
-    return _with(record, settings_before=before, settings_after=host.settings(), log_path=log_path)
+    return _with(
+        record,
+        log_path=log_path,
+        settings_before=before,
+        settings_after=host.settings(),
+        moment_before=moment_before,
+        moment_after=host.moment(),
+    )
 
 
 def _measured(
