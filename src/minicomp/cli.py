@@ -314,6 +314,8 @@ def _lab(arguments: list[str]) -> int:
     actions = {  # name: (module with add_arguments, help)
         "run": ("minicomp.lab.experiments.command", "run an experiment: the same scene under different settings"),
         "replay": ("minicomp.lab.replay.commands", "the same frames under other frame schedulers"),
+        "restore": ("minicomp.lab.helper.command", "undo what a killed root helper has left changed (docs/knobs.md)"),
+        "kernel-trace": ("minicomp.lab.kernel.commands", "record the kernel's side of a trace, as root"),
     }
     parser = argparse.ArgumentParser(prog="minicomp lab", description="Experiments.")
     parsers = parser.add_subparsers(dest="lab_command", required=True, metavar="ACTION")

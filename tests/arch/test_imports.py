@@ -50,7 +50,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "minicomp.native.wlr.build": ("minicomp.native.sources",),
     "minicomp.compositor": COMPOSITOR,
     # `run --stats` reads its own run file when the compositor is gone; before that, test_run_imports_no_lab holds.
-    "minicomp.compositor.run": (*COMPOSITOR, "minicomp.lab.pipeline", "minicomp.lab.report"),
+    "minicomp.compositor.run": (*COMPOSITOR, "minicomp.lab.kernel", "minicomp.lab.pipeline", "minicomp.lab.report"),
     "minicomp.shell": ("minicomp.compositor", "minicomp.config", "minicomp.errors", "minicomp.shell"),
     # The lab's readers work on machines without wlroots: run files in, numbers out.
     "minicomp.lab": (),
@@ -58,7 +58,14 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "minicomp.lab.helper": ("minicomp.errors", "minicomp.lab.helper", "minicomp.lab.knobs"),
     "minicomp.lab.probes": ("minicomp.errors", "minicomp.lab.knobs", "minicomp.lab.probes", "minicomp.native.pure"),
     "minicomp.lab.pipeline": ("minicomp.errors", "minicomp.lab.pipeline"),
-    "minicomp.lab.pipeline.commands": ("minicomp.errors", "minicomp.lab.pipeline", "minicomp.lab.report"),
+    "minicomp.lab.pipeline.commands": (
+        "minicomp.errors",
+        "minicomp.lab.kernel",
+        "minicomp.lab.pipeline",
+        "minicomp.lab.report",
+    ),
+    # Records and reads the kernel's side of a trace: a process beside the compositor, and a reader of its file.
+    "minicomp.lab.kernel": ("minicomp.errors", "minicomp.lab.kernel"),
     "minicomp.lab.statistics": ("minicomp.errors", "minicomp.lab.pipeline", "minicomp.lab.statistics"),
     "minicomp.lab.report": (
         "minicomp.errors",
@@ -71,6 +78,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "minicomp.errors",
         "minicomp.lab.pipeline",
         "minicomp.lab.replay",
+        "minicomp.lab.report.columns",
         "minicomp.lab.report.text",
         "minicomp.native.pure",
     ),

@@ -224,6 +224,12 @@ def run(config: Config, command: list[str], options: RunOptions, observe: Observ
 
             trace = TraceFile(compositor, trace_path)
             supervisor.on_tick.append(trace.update_names)
+        kernel_trace = None
+        if trace_path is not None and config.trace.kernel != "off":
+            from minicomp.lab.kernel.attach import Collector, threads_of
+
+            threads = threads_of(os.getpid())
+            kernel_trace = Collector.beside(trace_path, config.trace.kernel, threads, config.trace.kernel_scope)
         control = None
         if config.control.enabled:
             from minicomp.compositor.control.endpoint import ControlSocket
@@ -260,6 +266,8 @@ def run(config: Config, command: list[str], options: RunOptions, observe: Observ
             compositor.stop_threads()
             if trace is not None and (error := trace.close()):
                 log.error("the trace %s ends early: %s", trace.path, error)
+            if kernel_trace is not None:
+                kernel_trace.finish(log)
             if supervisor.child is not None:
                 supervisor.child.close()
             supervisor.drain_log()

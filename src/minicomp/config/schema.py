@@ -277,6 +277,8 @@ class TraceSettings(Section, frozen=True):
     ring_records: Annotated[
         int, Meta(ge=1024, le=1 << 24, description="records of 32 bytes kept per thread, 1024 to 16777216")
     ] = 65536
+    kernel: Literal["off", "tracefs", "bpftrace"] = "off"  # also who ran on the CPUs, to FILE.kernel; needs root
+    kernel_scope: Literal["all", "own"] = "all"  # own: only switches of the compositor's threads, which is less
 
 
 class ControlSettings(Section, frozen=True):

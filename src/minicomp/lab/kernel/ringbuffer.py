@@ -47,15 +47,13 @@ class Format:
     def number(self, name: str) -> Callable[[bytes, int], int]:
         """Reads an integer field at an offset."""
         offset, size, signed = self.fields[name]
-        unpack = struct.Struct("<" + {1: "b", 2: "h", 4: "i", 8: "q"}[size].translate({} if signed else _UPPER)).unpack_from
+        code = {1: "b", 2: "h", 4: "i", 8: "q"}[size]
+        unpack = struct.Struct(f"<{code if signed else code.upper()}").unpack_from
         return lambda data, at: int(unpack(data, at + offset)[0])
 
     def text(self, name: str) -> Callable[[bytes, int], str]:
         offset, size, _signed = self.fields[name]
         return lambda data, at: data[at + offset : at + offset + size].split(b"\0", 1)[0].decode("utf-8", "replace")
-
-
-_UPPER = {ord(c): c.upper() for c in "bhiq"}
 
 
 class Decoder:
@@ -126,10 +124,7 @@ class Decoder:
 
         def take(data: bytes, at: int, t_ns: int, cpu: int) -> bytes:
             a, b = prev(data, at), after(data, at)
-            if b not in names:
-                names[b] = comm(data, at)
-            if a not in names:
-                names[a] = left_comm(data, at)
+            names[b], names[a] = comm(data, at), left_comm(data, at)  # the last one counts: programs are exec'ed
             asleep = state(data, at) & RUNNABLE
             return pack(t_ns, a, b, prev_prio(data, at), after_prio(data, at), cpu, Event.SWITCH, asleep)
 
@@ -137,7 +132,12 @@ class Decoder:
 
     def _woken(self, form: Format, name: str) -> Callable[[bytes, int, int, int], bytes]:
         pid, prio, target, waker = (form.number(key) for key in ("pid", "prio", "target_cpu", "common_pid"))
-        kind, comm, names, pack = Event.WAKING if name == "sched_waking" else Event.WAKEUP, form.text("comm"), self.names, RECORD.pack
+        kind, comm, names, pack = (
+            Event.WAKING if name == "sched_waking" else Event.WAKEUP,
+            form.text("comm"),
+            self.names,
+            RECORD.pack,
+        )
 
         def take(data: bytes, at: int, t_ns: int, _cpu: int) -> bytes:
             a = pid(data, at)
@@ -153,4 +153,6 @@ class Decoder:
 
     def _vblank(self, form: Format, _name: str) -> Callable[[bytes, int, int, int], bytes]:
         crtc, seq, pack = form.number("crtc"), form.number("seq"), RECORD.pack
-        return lambda data, at, t_ns, cpu: pack(t_ns, crtc(data, at), seq(data, at) & 0x7FFFFFFF, 0, 0, cpu, Event.VBLANK, 0)
+        return lambda data, at, t_ns, cpu: pack(
+            t_ns, crtc(data, at), seq(data, at) & 0x7FFFFFFF, 0, 0, cpu, Event.VBLANK, 0
+        )

@@ -1,4 +1,4 @@
-"""A tracefs instance of our own: events chosen, filtered to our threads, stamped with CLOCK_MONOTONIC, read as raw pages.
+"""A tracefs instance of our own: events chosen, filtered to our threads, stamped with CLOCK_MONOTONIC, read raw.
 
 tracefs is mounted in a mount namespace of the calling process only, so that nothing stays mounted however it ends. The
 instance is a directory of the kernel's, instances/minicomp-PID, and outlives its maker: `Instance.open` first removes

@@ -26,11 +26,14 @@ The cause is the stage that exceeded its plan most. The rules, in this order; th
    (`closer`): *deadline throttled*, *wake late* (another program had the CPU), *page fault*.
 
 A client's miss is *lock wait* instead when the loop thread could not read the answer for at least half of the time it
-came too late by, and *wake late* when the kernel trace says that it had no CPU for as long.
+came too late by, and *wake late* when the kernel trace says that it had no CPU for as long. Vblanks that passed because
+the client was not asked in time are *lock wait* when the thread that asks was waiting for the lock for half of that
+time, else *wake late* or *deadline throttled*.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -99,6 +102,21 @@ def shares(causes: Iterable[Cause]) -> dict[CauseName, int]:
     for cause in causes:
         counts[cause.name] += cause.vblanks
     return counts
+
+
+class _Claimed:
+    """Vblanks that have their cause."""
+
+    def __init__(self) -> None:
+        self._sorted: list[int] = []
+
+    def add(self, vblanks: Iterable[int]) -> None:
+        for vblank in vblanks:
+            insort(self._sorted, vblank)
+
+    def near(self, vblank: int, within_ns: float) -> bool:
+        place = bisect_left(self._sorted, vblank - within_ns)
+        return place < len(self._sorted) and self._sorted[place] < vblank + within_ns
 
 
 class _Explainer:
@@ -239,11 +257,11 @@ class _Explainer:
 
     def clients(self, found: list[Cause]) -> Iterable[Cause]:
         """The misses of clients; `found` are the compositor's, which come first."""
-        claimed: dict[tuple[int, int], list[int]] = {}
+        claimed: dict[tuple[int, int], _Claimed] = {}
         for cause in found:
             period = float(self.plans.refresh_ns[cause.frame_row])
-            slots = [cause.vblank_ns + round(k * period) for k in range(cause.vblanks)]
-            claimed.setdefault((cause.output_id, 0), []).extend(slots)
+            ours = claimed.setdefault((cause.output_id, 0), _Claimed())
+            ours.add(cause.vblank_ns + round(k * period) for k in range(cause.vblanks))
         for answer in late_answers(self.joined, self.plans):
             latch = answer.latch_row
             output_id, surface_id = (
@@ -252,37 +270,45 @@ class _Explainer:
             )
             row = int(self.joined.latches.frame_row[latch])
             period = float(self.plans.refresh_ns[row])
-            count = round((answer.target_ns - answer.due_ns) / period)
-            own = claimed.setdefault((output_id, self._client(surface_id)), [])
-            gone = claimed.get((output_id, 0), []) + own
-            slots = [answer.due_ns + round(k * period) for k in range(count)]
-            slots = [slot for slot in slots if not any(abs(slot - other) < period / 2 for other in gone)]
-            if not slots:
-                continue
-            own.extend(slots)
-            name, evidence, times = self._answer(answer, surface_id)
-            frame_id = int(self.frames_.frame_id[row])
-            yield Cause(name, evidence, output_id, frame_id, row, surface_id, slots[0], len(slots), times)
+            own = claimed.setdefault((output_id, self._client(surface_id)), _Claimed())
+            ours = claimed.setdefault((output_id, 0), _Claimed())
+            for begin, end, look in (
+                (answer.asked_for_ns, answer.due_ns, self._question),
+                (answer.due_ns, answer.target_ns, self._answer),
+            ):
+                slots = [begin + round(k * period) for k in range(round((end - begin) / period))]
+                slots = [slot for slot in slots if not own.near(slot, period / 2) and not ours.near(slot, period / 2)]
+                if not slots:
+                    continue
+                own.add(slots)
+                name, evidence, times = look(answer, row, surface_id)
+                frame_id = int(self.frames_.frame_id[row])
+                yield Cause(name, evidence, output_id, frame_id, row, surface_id, slots[0], len(slots), times)
 
-    def _answer(self, answer: Answer, surface_id: int) -> Reason:
+    def _question(self, answer: Answer, row: int, surface_id: int) -> Reason:
+        """Why the surface was asked so late."""
+        who = self.joined.run.name("surface", surface_id)
+        late = answer.callback_ns - answer.ask_by_ns
+        return self.closer.late_action(
+            row, answer.ask_by_ns, answer.callback_ns, f"asked {who} for its frame {ms(late)} late"
+        )
+
+    def _answer(self, answer: Answer, _row: int, surface_id: int) -> Reason:
         times = {"answer": answer.late_ns, "loop wait": answer.loop_wait_ns}
         who = self.joined.run.name("surface", surface_id)
         taken = ms(answer.request_ns - answer.callback_ns)
         if answer.loop_wait_ns >= EXPLAINS_SHARE * answer.late_ns:
             held = self.closer.holder(Source.LOOP, answer.request_ns - answer.loop_wait_ns, answer.request_ns)
-            by = "it was busy with other requests" if held in (None, Source.LOOP) else f"held by {source_name(held)}"
-            sentence = f"mc-loop could not read {who}'s commit for {ms(answer.loop_wait_ns)}: lock {by}"
-            if held in (None, Source.LOOP):
-                sentence = (
-                    f"mc-loop could not read {who}'s commit for {ms(answer.loop_wait_ns)}: {by}, and held the lock"
-                )
+            why = "it held the lock for other requests"
+            if held not in (None, Source.LOOP):
+                why = f"the compositor lock was held by {source_name(held)}"
+            sentence = f"mc-loop could not read {who}'s commit for {ms(answer.loop_wait_ns)}: {why}"
             return Reason("lock wait", sentence, times)
         kept = self.closer.loop_kept_waiting(answer.callback_ns, answer.request_ns, answer.late_ns)
         if kept is not None:
             return Reason(kept.name, kept.evidence, {**times, **kept.times_ns})
-        return Reason(
-            "client late", f"{who} answered its frame callback after {taken}, usually {ms(answer.usual_ns)}", times
-        )
+        usual = ms(answer.usual_ns)
+        return Reason("client late", f"{who} answered its frame callback after {taken}, usually {usual}", times)
 
     def _client(self, surface_id: int) -> int:
         """A number for the client that a surface belongs to: its pid where the run file has it."""

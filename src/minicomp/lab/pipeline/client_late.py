@@ -1,13 +1,14 @@
-"""Finds the vblanks that a client let pass: it was asked for a frame in time, and answered too late.
+"""Finds the vblanks that passed because a client was asked for its frame too late, or answered too late.
 
-A commit answers the frame callback before it. It was due for the first vblank that leaves, after the callback, the time
-in which this client usually answers (the lower quartile of its last 64 answers) and the time that its frame needs; and
-never before the vblank after the surface's previous frame. Every vblank from then on to the one that its frame was
-planned for is the client's, less those in which the compositor itself was late.
+A surface that asks for frame callbacks with its commits is to be shown at every vblank. After the frame that took its
+last commit was handed over, it was to be *asked* so early that the next vblank could still be reached with the time in
+which it usually answers (the lower quartile of its last 64 answers) and the time that its frame needs. Vblanks that had
+passed before the callback came are the compositor's. Vblanks between those that the callback left time for and the one
+that the answer's frame was planned for are the client's.
 
 Not judged, because the run file cannot tell them from having nothing to show: answers after more than a second, and
-surfaces that usually take more than four refresh periods. A surface without frame callbacks keeps its own time. A
-client's surfaces on one output miss a vblank once.
+surfaces that usually take more than four refresh periods. A surface without frame callbacks keeps its own time; one on
+several outputs keeps that of the output that asks it. A client's surfaces on one output miss a vblank once.
 
 What kept the *compositor* from reading the answer is no fault of the client: the loop thread waiting for the lock, or
 (with a kernel trace) for a CPU. `Answer.loop_wait_ns` has what the run file knows of that.
@@ -23,7 +24,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from minicomp.lab.pipeline.join import CONTENT
+from minicomp.lab.pipeline.lookup import Records
 from minicomp.lab.pipeline.plans import Plans, next_on_grid
+from minicomp.lab.pipeline.points import CommitFlag, Point
 from minicomp.lab.pipeline.tables import MISSING, Ints, Joined, take
 
 ANSWERS = 64
@@ -38,12 +41,17 @@ BACK_TO_BACK_NS = 50_000
 
 @dataclass(frozen=True)
 class Answer:
-    """A commit that came too late for the vblank it was due for; ns."""
+    """A callback and its answer, for which vblanks passed: [asked_for, due) before it, [due, target) after it; ns."""
 
     latch_row: int
+    asked_for_ns: int
+    """The first vblank that the surface could have been shown at again."""
     due_ns: int
+    """The first one after the callback, with the usual answer."""
     target_ns: int
-    """The vblank that its frame was planned for instead."""
+    """The one that its frame was planned for."""
+    ask_by_ns: int
+    """When the callback had to be sent for `asked_for_ns`."""
     callback_ns: int
     request_ns: int
     usual_ns: int
@@ -57,7 +65,7 @@ class Answer:
 
 
 def late_answers(joined: Joined, plans: Plans) -> Iterator[Answer]:
-    """Every answer that was due for an earlier vblank than it was planned for; none with the step clock."""
+    """Every one for which vblanks passed; none with the step clock."""
     if joined.run.stepped:
         return  # stamps of commits are on another clock than vblanks
     latches, commits = joined.latches, joined.commits
@@ -65,32 +73,48 @@ def late_answers(joined: Joined, plans: Plans) -> Iterator[Answer]:
     usable = (latches.commit_row >= 0) & ((np.where(content == MISSING, 0, content) & int(CONTENT)) != 0)
     order = np.lexsort((latches.number, latches.output_id, latches.surface_id))
     busy = _BusyLoop(joined)
-    key, usual, previous_ns = None, _Usual(), MISSING
+    asking = _asking_outputs(joined)
+    key, usual, previous = None, _Usual(), -1
     for row in order[usable[order]].tolist():
         if key != (latches.surface_id[row], latches.output_id[row]):
-            key, usual, previous_ns = (latches.surface_id[row], latches.output_id[row]), _Usual(), MISSING
-        answer = _judge(joined, plans, row, usual, previous_ns, busy)
-        frame = latches.frame_row[row]
-        previous_ns = int(plans.target_ns[frame] if plans.shown_ns[frame] == MISSING else plans.shown_ns[frame])
+            key, usual, previous = (latches.surface_id[row], latches.output_id[row]), _Usual(), -1
+        if asking.get(int(latches.surface_id[row])) != latches.output_id[row]:
+            continue
+        answer = _judge(joined, plans, row, usual, previous, busy)
+        previous = row
         if answer is not None:
             yield answer
 
 
-def _judge(joined: Joined, plans: Plans, row: int, usual: _Usual, previous_ns: int, busy: _BusyLoop) -> Answer | None:
-    commit, frame = int(joined.latches.commit_row[row]), int(joined.latches.frame_row[row])
-    callback, request = int(joined.commits.callback_ns[commit]), int(joined.commits.request_ns[commit])
+def _judge(joined: Joined, plans: Plans, row: int, usual: _Usual, previous: int, busy: _BusyLoop) -> Answer | None:
+    """`previous`: the surface's latch before, or -1."""
+    commits, latches = joined.commits, joined.latches
+    commit, frame = int(latches.commit_row[row]), int(latches.frame_row[row])
+    callback, request = int(commits.callback_ns[commit]), int(commits.request_ns[commit])
     target, period = int(plans.target_ns[frame]), float(plans.refresh_ns[frame])
     if MISSING in (callback, request):
         return None
     taken = request - callback
     expected = usual.add(taken)
-    if MISSING in (target, previous_ns) or np.isnan(period) or taken > IDLE_NS or expected > ANIMATES_PERIODS * period:
+    if previous < 0 or MISSING in (target, plans.shown_ns[latches.frame_row[previous]]) or np.isnan(period):
         return None
-    ready = max(callback + expected + _needed_ns(joined, plans, frame) - EARLY_NS, previous_ns + period / 2)
-    due = next_on_grid(ready, target, period)
-    if due > target - period / 2 or taken <= expected:
+    if taken > IDLE_NS or expected > ANIMATES_PERIODS * period:
         return None
-    return Answer(row, due, target, callback, request, expected, busy.before(request))
+    shown = int(plans.shown_ns[latches.frame_row[previous]])
+    needs = expected + _needed_ns(joined, plans, frame) - EARLY_NS
+    due = min(next_on_grid(max(callback + needs, shown + period / 2), target, period), target)
+    asked_for = due
+    free = int(plans.handed_ns[latches.frame_row[previous]])
+    in_turn = commits.number[commit] == latches.number[previous] + 1
+    if in_turn and commits.flags[latches.commit_row[previous]] & CommitFlag.CALLBACK and free != MISSING:
+        asked_for = min(next_on_grid(max(free + needs, shown + period / 2), target, period), due)
+    if taken <= expected:
+        target = due
+    if target - asked_for < period / 2:
+        return None
+    return Answer(
+        row, asked_for, due, target, asked_for - needs, callback, request, expected, busy.before(request)
+    )  # fmt: skip
 
 
 def _needed_ns(joined: Joined, plans: Plans, frame: int) -> int:
@@ -100,6 +124,20 @@ def _needed_ns(joined: Joined, plans: Plans, frame: int) -> int:
         return budget
     known = [plans.expected_cost_ns[frame], plans.target_ns[frame] - plans.latest_ns[frame]]
     return int(sum(value for value in known if 0 < value < plans.refresh_ns[frame]))
+
+
+def _asking_outputs(joined: Joined) -> dict[int, int]:
+    """For each surface: the output that sends its frame callbacks; where the run does not tell, its first output."""
+    latches = joined.latches
+    order = np.argsort(latches.output_id, kind="stable")[::-1]
+    found: dict[int, int] = dict(
+        zip(latches.surface_id[order].tolist(), latches.output_id[order].tolist(), strict=True)
+    )
+    records = Records(joined.run)
+    asked = records.of(Point.FRAME_CALLBACK)
+    asked = asked[records.frame[asked] >> 32 != 0]
+    found |= zip(records.surface_id[asked].tolist(), (records.frame[asked] >> 32).tolist(), strict=True)
+    return found
 
 
 class _Usual:

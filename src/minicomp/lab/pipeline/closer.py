@@ -21,9 +21,9 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 
 from minicomp.lab.pipeline.cost import WINDOW_FRAMES
-from minicomp.lab.pipeline.lookup import Records
+from minicomp.lab.pipeline.lookup import Records, before
 from minicomp.lab.pipeline.points import Point, Source, source_name
-from minicomp.lab.pipeline.tables import MISSING, Joined
+from minicomp.lab.pipeline.tables import MISSING, Joined, take
 
 CauseName = Literal[
     "client late",
@@ -95,7 +95,10 @@ class Closer:
         self.thread = dict(zip(records.frame[composed].tolist(), records.source[composed].tolist(), strict=True))
         self.keys = keys
         waits, holds = records.of(Point.LOCK_WAIT_END), records.of(Point.LOCK_HOLD)
+        begins = records.of(Point.LOCK_WAIT_BEGIN)
+        begin = before(records.source[waits], waits, records.source[begins], begins)
         self.wait_end, self.wait_by = records.t_ns[waits], records.source[waits]
+        self.wait_begin = np.where(begin >= 0, take(records.t_ns, take(begins, begin)), self.wait_end)
         self.wait_for = records.flags[waits]
         self.hold_end, self.hold_by = records.t_ns[holds], records.flags[holds]
         self.hold_begin = self.hold_end - records.arg[holds]
@@ -145,6 +148,23 @@ class Closer:
                 by = "" if held is None else f", held by {source_name(held)}"
                 return Reason("lock wait", f"{sentence}: it waited {ms(waited)} for the compositor lock{by}")
         return Reason("wake late", sentence)
+
+    def late_action(self, row: int, due_ns: int, done_ns: int, what: str) -> Reason:
+        """Why the thread that composed a frame did something else too late."""
+        thread, late = self._thread(row), done_ns - due_ns
+        mine = (self.wait_by == self._source(row)) & (self.wait_end > due_ns) & (self.wait_end <= done_ns)
+        waited = int((self.wait_end[mine] - np.maximum(self.wait_begin[mine], due_ns)).sum())
+        times = {"late": late, "lock": waited}
+        if waited >= DECIDES_SHARE * late:
+            held = self.holder(self._source(row), due_ns, done_ns)
+            by = "" if held is None else f", held by {source_name(held)}"
+            return Reason("lock wait", f"{thread} {what}: it waited {ms(waited)} for the compositor lock{by}", times)
+        found = self._in_kernel(thread, due_ns, done_ns, late)
+        if found is not None:
+            return Reason(found.name, f"{thread} {what}: {found.evidence}", {**times, **found.times_ns})
+        if self._overran(due_ns - RECENT_NS, done_ns):
+            return Reason("deadline throttled", f"{thread} {what}: its deadline budget was spent", times)
+        return Reason("wake late", f"{thread} {what}", times)
 
     def holder(self, waiter: int, begin_ns: int, end_ns: int) -> int | None:
         """The thread (a Source) that held the lock longest between two times, or that a waiter found holding it."""

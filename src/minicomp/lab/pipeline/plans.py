@@ -1,7 +1,8 @@
 """What each frame was planned for, and what came of it: its vblank, when it had to be handed over, and when it was.
 
 A frame whose predicted vblank was taken by the frame before it (which was late) is planned anew when that one is shown;
-its target is then the vblank of the new plan. A refused frame counts as shown when the output's next frame is.
+its target is then the vblank of the new plan, or the next one if that plan was made late. A refused frame counts as
+shown when the output's next frame is.
 
 The latest hand-over is `latch` before the target: the modelled display states its latch; of other displays it is the
 smallest slack with which any frame of the run was in time. With the step clock a frame is handed over at its planned
@@ -94,14 +95,17 @@ def _follow_output(joined: Joined, rows: Ints, refresh: Floats, target: Ints, sh
         elif frames.refused[row]:
             shown[row] = following
     asap = is_asap(joined)
-    previous = MISSING
+    previous = told = MISSING
     for row in rows.tolist():
         period = float(refresh[row])
         wanted = int(target[row])
         if MISSING not in (previous, wanted) and wanted <= previous + period / 2:
-            target[row] = _planned_anew(joined, row, period, previous, asap)
+            # Had the loop thread heard of that flip in time, the next vblank would have been this frame's.
+            target[row] = previous + round(period)
+            if told - previous <= period / 2:
+                target[row] = _planned_anew(joined, row, period, previous, asap)
         if frames.presented_ns[row] != MISSING:
-            previous = int(frames.presented_ns[row])
+            previous, told = int(frames.presented_ns[row]), int(frames.told_ns[row])
 
 
 def _planned_anew(joined: Joined, row: int, period: float, taken_ns: int, asap: bool) -> int:

@@ -1,0 +1,88 @@
+"""Starts and ends the collector for a compositor: what `minicomp run` and `minicomp lab kernel-trace` use.
+
+Imports nothing heavy. The compositor itself never touches tracefs; the collector is a process of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minicomp.lab.kernel.events import result_path
+from minicomp.lab.kernel.tracefs import KernelTraceError
+
+if TYPE_CHECKING:
+    import logging
+
+OUR_THREADS = ("mc-loop", "mc-render")
+END_TIMEOUT_S = 120.0
+"""Decoding a long run takes a while."""
+
+
+def threads_of(pid: int) -> dict[str, int]:
+    """The compositor's threads that frames go through, by name. Raises KernelTraceError when it has none."""
+    found = {}
+    try:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            name = (task / "comm").read_text().strip()
+            if name in OUR_THREADS:
+                found[name] = int(task.name)
+    except OSError as error:
+        raise KernelTraceError(error.strerror or str(error), where=f"process {pid}") from error
+    if not found:
+        raise KernelTraceError("is no running minicomp", where=f"process {pid}")
+    return found
+
+
+class Collector:
+    """A running collector. `stop` ends it; closing its standard input does, so it never outlives us."""
+
+    def __init__(self, out: str, method: str, pid: int, threads: dict[str, int], scope: str = "all") -> None:
+        request = {"out": os.path.abspath(out), "method": method, "scope": scope, "pid": pid, "threads": threads}
+        self.out = out
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "minicomp.lab.kernel.collector", json.dumps(request)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
+        )  # fmt: skip
+        said = self._line()
+        if said != "ready":
+            self._process.communicate()
+            raise KernelTraceError(said.removeprefix("error: ") or "the collector ended without a word")
+
+    @classmethod
+    def beside(cls, run_path: str | os.PathLike[str], method: str, threads: dict[str, int], scope: str) -> Collector:
+        """For the compositor that this process is: the file lies beside its run file."""
+        return cls(result_path(run_path), method, os.getpid(), threads, scope)
+
+    def finish(self, log: logging.Logger) -> None:
+        """`stop` at the end of a run, whose other results count without this one: what went wrong is logged."""
+        try:
+            log.info("kernel trace: %s", describe(self.stop()))
+        except (KernelTraceError, subprocess.TimeoutExpired, ValueError) as error:
+            log.error("the kernel trace %s is not complete: %s", self.out, error)
+
+    def stop(self) -> dict[str, Any]:
+        """Ends it and waits for the file; the facts of its END chunk."""
+        out, _ = self._process.communicate(timeout=END_TIMEOUT_S)  # closes its standard input
+        if self._process.returncode != 0:
+            raise KernelTraceError(out.strip().removeprefix("error: "), where=self.out)
+        facts: dict[str, Any] = json.loads(out)
+        return facts
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+
+def describe(facts: dict[str, Any]) -> str:
+    """What tracing recorded and what it cost, in a sentence."""
+    share = 100 * facts["cpu_s"] / max(facts["elapsed_s"], 1e-9)
+    lost = f", {facts['lost']} lost" if facts["lost"] else ""
+    return (
+        f"{facts['events']} events{lost}, {facts['events_per_s']:.0f} a second; "
+        f"the collector used {share:.2f} % of a CPU"
+    )
