@@ -1,8 +1,8 @@
 """Writes one run's table as Parquet.
 
 The Parquet file stands alone: what the run was is in its key-value metadata ("minicomp.*", JSON), and experiment, host,
-arm, block and run are columns, so that files of thousands of machines can be queried together. pyarrow writes it:
-https://arrow.apache.org/docs/python/parquet.html. A file appears under its name only when it is whole.
+arm, block, run and status are columns, so that files of thousands of machines can be queried together. pyarrow writes
+it: https://arrow.apache.org/docs/python/parquet.html. A file appears under its name only when it is whole.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from minicomp.lab.experiments.rows import COUNTS, SPANS, TIMES, Columns
 from minicomp.lab.pipeline.tables import MISSING
 
 COLUMNS = (
-    *("experiment", "host", "arm", "block", "run", "frame", "surface", "output", "refresh_ns"),
+    *("experiment", "host", "arm", "block", "run", "status", "frame", "surface", "output", "refresh_ns"),
     *TIMES,
     "presented_kind",
     *SPANS,
     *("missed_vblanks", "cause", "evidence"),
     *COUNTS,
 )
-REPEATED = ("experiment", "host", "arm", "surface", "output", "presented_kind", "cause", "evidence")
+REPEATED = ("experiment", "host", "arm", "status", "surface", "output", "presented_kind", "cause", "evidence")
 """Columns of few different words, stored as dictionaries."""
 
 
 def write_parquet(path: Path, columns: Columns, identity: Mapping[str, Any], about: Mapping[str, Any]) -> int:
-    """Writes the table and returns its number of rows. `identity`: experiment, host, arm, block, run."""
+    """Writes the table and returns its number of rows. `identity`: experiment, host, arm, block, run, status."""
     try:
         import pyarrow as arrow
         from pyarrow import parquet

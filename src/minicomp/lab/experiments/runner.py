@@ -161,10 +161,10 @@ def _tabulate(
         "arm": run.arm,
         "block": run.block,
         "run": run.number,
+        "status": judgement.status,
     }
     about = {
         **identity,
-        "status": judgement.status,
         "reasons": judgement.reasons,
         "settings": arm.settings,
         "effects": facts["knobs"],
