@@ -164,7 +164,7 @@ def test_one_block_gives_a_value_and_no_interval() -> None:
 
 
 @given(
-    values=st.lists(st.floats(0, 100), min_size=10, max_size=300),
+    values=st.lists(st.floats(0, 100), min_size=1, max_size=300),
     blocks=st.integers(1, 7),
     permille=st.sampled_from([500, 900, 990]),
     seed=st.integers(0, 5),

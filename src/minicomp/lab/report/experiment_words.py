@@ -40,7 +40,8 @@ def rate_words(rate: Rate) -> str:
 def milliseconds(value: float | None) -> str:
     if value is None or math.isnan(value):
         return UNKNOWN
-    return f"{value:.{3 if abs(value) < 10 else 2 if abs(value) < 100 else 1}f}"
+    size = abs(value)
+    return f"{value:.{5 if 0 < size < 0.01 else 3 if size < 10 else 2 if size < 100 else 1}f}"
 
 
 def interval_words(interval: Interval | None) -> str:
@@ -58,7 +59,9 @@ def factor(value: float) -> str:
         return UNKNOWN
     if math.isinf(value) or value >= 100_000:
         return "∞"
-    return f"{value:.3f}" if value < 0.1 else f"{value:.2f}" if value < 10 else f"{value:.0f}"
+    if value < 0.1 or 0.9 < value < 1.1:
+        return f"{value:.3f}"
+    return f"{value:.2f}" if value < 10 else f"{value:.0f}"
 
 
 def ratio_words(ratio: Contrast) -> str:
@@ -89,27 +92,26 @@ def runs_words(blocks: int) -> str:
 
 
 def more_words(comparison: Comparison) -> str:
-    """ "no", "about 12 an arm", or what could have been seen."""
+    """How many runs an arm it would take: "no", "about 12", or that nobody would wait for it."""
     if comparison.resolved:
         return "no"
     if comparison.adjusted_p is None:
-        return "yes: at least 2 an arm"
-    if comparison.more_blocks is not None:
-        return f"about {comparison.more_blocks} an arm"
-    return could_see(comparison)
+        return "at least 2 in all"
+    if comparison.more_blocks is None:
+        return "too many"
+    return f"about {comparison.more_blocks}"
 
 
 def could_see(comparison: Comparison) -> str:
-    """The smallest difference that these runs would have found."""
-    if math.isnan(comparison.smallest):
+    """The smallest difference that these runs would probably have told: "2.8 points", "15 %", "factor 3.1"."""
+    smallest = comparison.smallest
+    if math.isnan(smallest):
         return UNKNOWN
     if comparison.of == "rate":
-        return f"only {100 * comparison.smallest:.2g} points or more would have been seen"
-    if comparison.smallest > 100:
-        return "only a hundredfold change would have been seen"
-    if comparison.smallest >= 2:
-        return f"only a change by a factor of {comparison.smallest:.2g} would have been seen"
-    return f"only {100 * (comparison.smallest - 1):.2g} % or more would have been seen"
+        return f"{100 * smallest:.2g} points"
+    if smallest > 100:
+        return "factor > 100"
+    return f"factor {smallest:.2g}" if smallest >= 2 else f"{100 * (smallest - 1):.2g} %"
 
 
 def verdict(analysis: Analysis, arm: ArmAnalysis) -> str:
@@ -123,7 +125,7 @@ def verdict(analysis: Analysis, arm: ArmAnalysis) -> str:
     if comparison is None:
         return f"{arm.name} misses {rate_words(arm.rates['compositor'])} (the baseline)."
     said = f"{arm.name} misses {rate_words(arm.rates['compositor'])} against {rate_words(base.rates['compositor'])}"
-    return f"{said}; {_how_different(comparison)}; more runs needed: {more_words(comparison)}."
+    return f"{said}, {_how_different(comparison)}; more runs needed: {_needed(comparison)}."
 
 
 def latency_verdict(analysis: Analysis, arm: ArmAnalysis) -> str:
@@ -134,7 +136,11 @@ def latency_verdict(analysis: Analysis, arm: ArmAnalysis) -> str:
         if found is None:
             continue
         own, other = milliseconds(found.own), milliseconds(found.other)
-        outcome = f"{ratio_words(found.ratio)} times" if found.resolved else f"not told apart ({_needed(found)})"
+        outcome = (
+            f"{ratio_words(found.ratio)} times"
+            if found.resolved
+            else f"not told apart (more runs needed: {_needed(found)})"
+        )
         parts.append(f"{name} {own} ms against {other}: {outcome}")
     return f"{arm.name}, commit → presented: {'; '.join(parts)}." if parts else ""
 
@@ -161,7 +167,7 @@ def caution(analysis: Analysis) -> str:
 
 def _how_different(comparison: Comparison) -> str:
     if not comparison.resolved:
-        return "not told apart with that many frames"
+        return "not told apart with that many frames"  # which is not "alike"
     ratio = comparison.ratio
     if math.isnan(ratio.value):
         return "told apart"
@@ -174,11 +180,13 @@ def _how_different(comparison: Comparison) -> str:
 
 
 def _needed(comparison: Comparison) -> str:
+    if comparison.resolved:
+        return "no"
     if comparison.adjusted_p is None:
-        return "one run tells nothing about runs"
+        return "yes, one tells nothing about how runs differ"
     if comparison.more_blocks is None:
-        return could_see(comparison)
-    return f"about {comparison.more_blocks} more runs an arm needed"
+        return f"too many, {could_see(comparison)} would have been seen"
+    return f"about {comparison.more_blocks} an arm"
 
 
 def _inverse(value: float) -> float:

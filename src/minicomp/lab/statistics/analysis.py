@@ -8,6 +8,7 @@ twenty vblanks counts twenty times.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -225,19 +226,21 @@ def _hits_and_trials(pool: _Pool, rate: str) -> tuple[Ints, Ints]:
 
 def _rate_comparisons(arm: ArmAnalysis, reference: ArmAnalysis, pools: dict[str, _Pool]) -> list[Comparison]:
     found = []
+    blocks = min(arm.blocks, reference.blocks)
     for name in RATES:
+        family = PRIMARY if name == "compositor" else SECONDARY
         own, other = arm.rates[name], reference.rates[name]
         difference = rate_difference(
             *_hits_and_trials(pools[arm.name], name), *_hits_and_trials(pools[reference.name], name)
         )
-        if min(arm.blocks, reference.blocks) < 2:
+        if blocks < 2:
             difference = replace(difference, p=None)  # one run tells nothing about how runs differ
         error = power.rate_error(own, other)
         found.append(
             Comparison(
                 arm=arm.name,
                 baseline=reference.name,
-                family=PRIMARY if name == "compositor" else SECONDARY,
+                family=family,
                 column=f"{name} misses",
                 of="rate",
                 own=own.value,
@@ -246,8 +249,8 @@ def _rate_comparisons(arm: ArmAnalysis, reference: ArmAnalysis, pools: dict[str,
                 ratio=rate_ratio(own, other),
                 p=difference.p,
                 adjusted_p=None,
-                smallest=power.smallest_difference(error, min(arm.blocks, reference.blocks)),
-                more_blocks=power.more_blocks(difference.value, error, min(arm.blocks, reference.blocks)),
+                smallest=power.smallest_difference(error, blocks, _tests(family, pools)),
+                more_blocks=power.more_blocks(difference.value, error, blocks, _tests(family, pools)),
             )
         )
     return found
@@ -283,11 +286,17 @@ def _percentile_comparisons(
                     ratio=ratio,
                     p=difference.p if ratio.p is None else ratio.p,
                     adjusted_p=None,
-                    smallest=math.exp(power.smallest_difference(error, blocks)),
-                    more_blocks=power.more_blocks(math.log(ratio.value), error, blocks),
+                    smallest=math.exp(power.smallest_difference(error, blocks, _tests(family, distributions))),
+                    more_blocks=power.more_blocks(math.log(ratio.value), error, blocks, _tests(family, distributions)),
                 )
             )
     return found
+
+
+def _tests(family: str, arms: Collection[str]) -> int:
+    """How many tests the family has with that many arms."""
+    rates = 1 if family == PRIMARY else len(RATES) - 1
+    return (len(TESTED[family]) + rates) * (len(arms) - 1)
 
 
 def _corrected_for_number(comparisons: list[Comparison]) -> list[Comparison]:

@@ -85,7 +85,7 @@ class Distribution:
         while np.any(low < high):
             middle = (low + high) // 2
             enough = np.einsum("rb,rb->r", weights, self.up_to[middle]) >= rank
-            low, high = np.where(enough, low, middle + 1), np.where(enough, middle, high)
+            low, high = np.where(enough, low, np.minimum(middle + 1, high)), np.where(enough, middle, high)
         return np.where(total > 0, self.points[low], np.nan)
 
     @cached_property

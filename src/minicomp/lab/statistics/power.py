@@ -1,7 +1,8 @@
 """What could have been seen with that many runs, and how many more an unresolved difference needs.
 
-A difference counts as resolved when it would be found with a probability of 80 % at the 5 % level: its size is then
-t + z standard errors, with t for the runs that there are. Standard errors shrink with the square root of the runs.
+A difference counts as resolved when it would be found with a probability of 80 % at the 5 % level, shared out among the
+tests of its family (Bonferroni; Holm's first step): its size is then t + z standard errors, with t for the runs that
+there are. Standard errors shrink with the square root of the runs.
 
 The number of further runs takes the difference that was seen for the true one, which is a guess (Hoenig and Heisey,
 "The abuse of power", The American Statistician 55, 2001): a report gives it beside the smallest difference that could
@@ -20,19 +21,19 @@ HOPELESS = 200
 """Times as many runs as there were: beyond this a report calls the arms alike for practical purposes."""
 
 
-def smallest_difference(error: float, blocks: int) -> float:
+def smallest_difference(error: float, blocks: int, tests: int = 1) -> float:
     """What `blocks` runs an arm would have found with 80 %, given the standard error; nan below two blocks."""
     if blocks < 2 or math.isnan(error):
         return math.nan
-    return _errors_needed(blocks) * error
+    return _errors_needed(blocks, tests) * error
 
 
-def more_blocks(difference: float, error: float, blocks: int) -> int | None:
+def more_blocks(difference: float, error: float, blocks: int, tests: int = 1) -> int | None:
     """How many further runs an arm would find this difference with 80 %; None: more than is sensible, or unknown."""
     if blocks < 2 or not math.isfinite(difference) or not math.isfinite(error) or difference == 0:
         return None
     needed = blocks
-    while abs(difference) < _errors_needed(needed) * error * math.sqrt(blocks / needed):
+    while abs(difference) < _errors_needed(needed, tests) * error * math.sqrt(blocks / needed):
         needed = needed + max(1, needed // 50)
         if needed > HOPELESS * blocks:
             return None
@@ -61,5 +62,5 @@ def holm(p_values: list[float]) -> list[float]:
     return adjusted
 
 
-def _errors_needed(blocks: int) -> float:
-    return t_quantile((1 + LEVEL) / 2, blocks - 1) + normal_quantile(POWER)
+def _errors_needed(blocks: int, tests: int) -> float:
+    return t_quantile(1 - (1 - LEVEL) / (2 * tests), blocks - 1) + normal_quantile(POWER)

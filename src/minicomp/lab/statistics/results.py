@@ -68,6 +68,8 @@ class RunResult:
     """Knobs: name, wanted, effective, took_effect, note."""
     host_before: dict[str, Any]
     host_after: dict[str, Any]
+    during: dict[str, Any]
+    """What the host counted in the measured time."""
     record: dict[str, Any]
     """The whole JSON file."""
     path: Path
@@ -191,6 +193,7 @@ def _run(folder: Path, planned: dict[str, Any]) -> RunResult:
         effects=tuple(record.get("effects", ())),
         host_before=host.get("before", {}),
         host_after=host.get("after", {}),
+        during=host.get("during", {}),
         record=record,
         path=table,
     )

@@ -1,0 +1,105 @@
+"""The report of an experiment, from the folder that `minicomp lab run` wrote: text, terminal, HTML, CSV, Perfetto.
+
+Reads files only (plan.json, runs/*.json, runs/*.parquet, traces/*.mct); writes report.html, report.txt, summary.csv and
+a Perfetto trace beside each run file that was kept.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from minicomp.errors import ExitCode, MinicompError
+from minicomp.lab.report.experiment_csv import write_csv
+from minicomp.lab.report.experiment_document import heading, sections
+from minicomp.lab.report.experiment_html import as_html
+from minicomp.lab.report.experiment_pictures import pictures
+from minicomp.lab.report.experiment_text import as_text
+from minicomp.lab.statistics.analysis import Analysis, analyse
+from minicomp.lab.statistics.results import read_results
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+HTML, TEXT, CSV = "report.html", "report.txt", "summary.csv"
+
+
+def render_text(out_dir: str | Path) -> str:
+    """The report as plain text. Raises MinicompError when the folder holds no experiment."""
+    return _text(_analysis(out_dir))
+
+
+def write_html(out_dir: str | Path) -> Path:
+    """Writes OUT_DIR/report.html, one self-contained file, and returns its path. Raises MinicompError."""
+    analysis = _analysis(out_dir)
+    page = as_html(heading(analysis), sections(analysis), pictures(analysis), _text(analysis))
+    return _write(Path(out_dir) / HTML, page)
+
+
+def write_all(out_dir: str | Path) -> list[Path]:
+    """Writes the HTML page, the text, the CSV summary and Perfetto traces; returns their paths. Raises MinicompError."""
+    folder = Path(out_dir)
+    analysis = _analysis(folder)
+    written = [write_html(folder), _write(folder / TEXT, _text(analysis))]
+    path = folder / CSV
+    try:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            write_csv(analysis, file)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    return [*written, path, *_perfetto(folder)]
+
+
+def print_report(out_dir: str | Path, console: Console, *, everything: bool = False) -> None:
+    """Prints the report to a terminal, as wide as that is. Raises MinicompError."""
+    from minicomp.lab.report.experiment_terminal import show
+
+    analysis = _analysis(out_dir)
+    show(console, heading(analysis), sections(analysis), everything=everything)
+
+
+def sentences(out_dir: str | Path) -> list[str]:
+    """The answer alone: a verdict for each arm, then what there is to add. Raises MinicompError."""
+    return list(sections(_analysis(out_dir))[0].sentences)
+
+
+def _analysis(out_dir: str | Path) -> Analysis:
+    """Read and computed once for text and HTML; again when a file of the folder has changed."""
+    folder = Path(out_dir)
+    stamp = max((path.stat().st_mtime_ns for path in folder.glob("runs/*")), default=0)
+    return _analysed(folder.resolve(), stamp)
+
+
+@lru_cache(maxsize=1)
+def _analysed(folder: Path, _stamp: int) -> Analysis:
+    return analyse(read_results(folder))
+
+
+def _text(analysis: Analysis) -> str:
+    return as_text(heading(analysis), sections(analysis))
+
+
+def _perfetto(folder: Path) -> list[Path]:
+    from minicomp.lab.pipeline.runfile import read_run
+    from minicomp.lab.report.perfetto_export import export_perfetto
+
+    written = []
+    for trace in sorted(folder.glob("traces/*.mct")):
+        path = trace.with_suffix(".pftrace")
+        if not path.exists() or path.stat().st_mtime_ns < trace.stat().st_mtime_ns:
+            export_perfetto(read_run(trace), path)
+        written.append(path)
+    return written
+
+
+def _write(path: Path, content: str) -> Path:
+    try:
+        path.write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    return path
+
+
+def _cannot_write(path: Path, error: OSError) -> MinicompError:
+    return MinicompError(error.strerror or str(error), where=str(path), exit_code=ExitCode.UNAVAILABLE)

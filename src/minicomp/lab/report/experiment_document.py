@@ -1,0 +1,364 @@
+"""What the report of an experiment says, section by section, before it becomes text, a terminal's tables or HTML.
+
+The order is that of a reader's questions: what came out, by which numbers, from which runs, and then why, on what
+machine, and how to get it again. Pictures have their place in it (`Section.pictures` names them); only HTML shows them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from minicomp.lab.pipeline.percentiles import PERMILLES
+from minicomp.lab.report import experiment_words as words
+from minicomp.lab.statistics.analysis import Analysis, ArmAnalysis, Summary
+from minicomp.lab.statistics.measures import LATENCY, MEASURES, PRIMARY
+
+SHOWN_HOST_FACTS = ("host", "kernel", "machine", "cpu", "cpus", "memory_kib", "hypervisor", "governor", "sched_ext")
+"""First in the table of the machine; the other facts follow by name."""
+LONGEST_FACT = 100
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text; the first `left` columns are flush left, the others are numbers."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    left: int = 1
+    title: str = ""
+    note: str = ""
+    marked: frozenset[int] = frozenset()
+    """Rows that stand out: resolved differences, settings that changed."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One heading and what is below it."""
+
+    title: str
+    sentences: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = ()
+    pictures: tuple[str, ...] = ()
+    aside: bool = False
+    """Needed only by those who ask: folded in HTML."""
+
+
+def sections(analysis: Analysis) -> list[Section]:
+    """The report; the first section is the answer."""
+    return [
+        _answer(analysis),
+        _arms(analysis),
+        _left_out(analysis),
+        _differences(analysis),
+        _pictures(analysis),
+        _percentiles(analysis),
+        _omission(analysis),
+        _causes(analysis),
+        _knobs(analysis),
+        _machine(analysis),
+        _reproduce(analysis),
+        _method(analysis),
+    ]
+
+
+def heading(analysis: Analysis) -> str:
+    """The experiment's name and size in one line."""
+    results = analysis.results
+    quick = ", quick" if results.quick else ""
+    frames = sum(arm.frames for arm in analysis.arms)
+    return (
+        f"{results.name}{quick}: {len(results.arms)} arms, {len(results.usable)} of {len(results.runs)} runs, "
+        f"{frames:,} frames"
+    )
+
+
+def origins(analysis: Analysis) -> list[str]:
+    """The kinds of presentation times in the usable runs."""
+    return sorted({str(kind) for run in analysis.results.usable for kind in set(run.frames.kind.tolist()) if kind})
+
+
+def _answer(analysis: Analysis) -> Section:
+    others = [arm for arm in analysis.arms if arm.name != analysis.baseline] or list(analysis.arms)
+    said = [words.verdict(analysis, arm) for arm in others]
+    said += [sentence for arm in others if (sentence := words.latency_verdict(analysis, arm))]
+    if warning := words.caution(analysis):
+        said.append(warning)
+    return Section(analysis.results.question or "What came out", tuple(said))
+
+
+def _arms(analysis: Analysis) -> Section:
+    head = ("arm", "runs", "frames", "misses, compositor-side", "client late")
+    head += ("p50 ms", "p99", "p99.9", "max", "better than baseline")
+    rows = []
+    for arm in analysis.arms:
+        latency = arm.summaries[LATENCY]
+        name = f"{arm.name} (baseline)" if arm.name == analysis.baseline else arm.name
+        rows.append(
+            (
+                name,
+                f"{arm.runs}/{analysis.results.planned_of(arm.name)}",
+                f"{arm.frames:,}",
+                words.rate_words(arm.rates["compositor"]),
+                words.rate_words(arm.rates["client"]),
+                *(_value(latency, name) for name in ("p50", "p99", "p99.9")),
+                words.milliseconds(latency.max.value) if latency.max else words.UNKNOWN,
+                words.superiority_words(analysis, arm) or words.UNKNOWN,
+            )
+        )
+    note = (
+        "Misses: of the vblanks that were due, with 95 % intervals. p50 to max: commit → presented. Better than "
+        "baseline: how often a frame of this arm has the smaller latency of two drawn at random (50 %: alike)."
+    )
+    about = [f"{name}: {text}" for name, text in analysis.results.about.items() if text]
+    clocks = "; ".join(words.ORIGINS.get(kind, kind) for kind in origins(analysis)) or "unknown"
+    about.append(f"Presentation times: {clocks}. Other times: the kernel's CLOCK_MONOTONIC, read by the compositor.")
+    return Section("Arms", tuple(about), (Table(head, tuple(rows), note=note),), ("rates",))
+
+
+def _left_out(analysis: Analysis) -> Section:
+    left_out = analysis.results.left_out
+    if not left_out:
+        return Section("Runs left out", (f"None: all {len(analysis.results.runs)} runs count.",))
+    rows = tuple((run.stem, run.status, "; ".join(run.reasons) or words.UNKNOWN) for run in left_out)
+    said = f"{len(left_out)} of {len(analysis.results.runs)} runs take no part in any number or picture."
+    return Section("Runs left out", (said,), (Table(("run", "status", "reason"), rows, left=3),))
+
+
+def _differences(analysis: Analysis) -> Section:
+    head = ("arm", "what", "arm's", "baseline's", "ratio", "p (Holm)", "told apart")
+    head += ("more runs needed", "could have seen")
+    rows, marked = [], set()
+    for one in sorted(analysis.comparisons, key=lambda one: (one.family != PRIMARY,)):
+        show: Callable[[float], str] = words.percent if one.of == "rate" else words.milliseconds
+        if one.resolved:
+            marked.add(len(rows))
+        rows.append(
+            (
+                one.arm,
+                words.tested_words(one),
+                show(one.own),
+                show(one.other),
+                words.ratio_words(one.ratio),
+                words.p_words(one.adjusted_p),
+                "yes" if one.resolved else "no",
+                words.more_words(one),
+                words.could_see(one),
+            )
+        )
+    if not rows:
+        return Section("What could be told apart", ("There is nothing to compare: one arm, or no usable runs.",))
+    resolved = len(marked)
+    said = f"{resolved} of {len(rows)} comparisons with {analysis.baseline} are told apart with that many frames."
+    note = (
+        "Durations in ms. The first family of tests is compositor-side misses and the latency's p50 and p99; the rest is "
+        "the second. p is corrected by Holm within its family, and below 0.05 counts as told apart. More runs: an arm, for "
+        "a difference as large as the one seen; too many: over 200 times as many. Could have seen: the smallest "
+        "difference that these runs find with a probability of 80 %."
+    )
+    table = Table(head, tuple(rows), left=2, note=note, marked=frozenset(marked))
+    return Section("What could be told apart", (said,), (table,))
+
+
+def _pictures(analysis: Analysis) -> Section:
+    return Section("Pictures", pictures=("percentiles", "strip", "stages", "wake", "predicted", "causes"))
+
+
+def _percentiles(analysis: Analysis) -> Section:
+    head = ("arm", "n", *PERMILLES, "max")
+    tables = tuple(
+        Table(
+            head,
+            tuple(_summary_row(arm.name, arm.summaries[measure.column]) for arm in analysis.arms),
+            title=f"{measure.words}, ms",
+        )
+        for measure in MEASURES
+    )
+    note = (
+        "Each with its 95 % interval over runs, not frames. A percentile that fewer than one frame lies above is not given. "
+        "In brackets after max: the smallest and largest maximum of a block, which is no confidence interval."
+    )
+    return Section("Percentiles", (note,), tables, aside=True)
+
+
+def _omission(analysis: Analysis) -> Section:
+    rows = []
+    for arm in analysis.arms:
+        rows.append(_summary_row(f"{arm.name}, as measured", arm.summaries[LATENCY]))
+        rows.append(_summary_row(f"{arm.name}, corrected", arm.corrected))
+        if arm.hdr_corrected is not None:
+            rows.append(_summary_row(f"{arm.name}, HdrHistogram's rule", arm.hdr_corrected))
+    said = (
+        "A client waiting for a late frame draws no others, so the frames that would have been late too are missing. "
+        "Corrected: one more sample, a refresh period shorter each, for every vblank that was missed. HdrHistogram's rule "
+        "takes every latency above one refresh for a wait; it is left out where the median is above one."
+    )
+    table = Table(("commit → presented, ms", "n", *PERMILLES, "max"), tuple(rows))
+    return Section("Coordinated omission", (said,), (table,), aside=True)
+
+
+def _causes(analysis: Analysis) -> Section:
+    causes = [cause for cause in analysis.arms[0].causes if any(arm.causes[cause] for arm in analysis.arms)]
+    if not causes:
+        return Section("Why vblanks were missed", ("None was.",))
+    rows = []
+    for arm in analysis.arms:
+        total = sum(arm.causes.values())
+        shares = (f"{arm.causes[cause]} ({_share(arm.causes[cause], total)})" for cause in causes)
+        rows.append((arm.name, f"{arm.due:,}", str(total), *shares))
+    table = Table(("arm", "due", "missed", *causes), tuple(rows), note="Each missed vblank has one cause.")
+    return Section("Why vblanks were missed", (), (table,))
+
+
+def _knobs(analysis: Analysis) -> Section:
+    seen: dict[tuple[str, ...], int] = {}
+    for run in analysis.results.runs:
+        for effect in run.effects:
+            key = (
+                run.arm,
+                str(effect["name"]),
+                _plain(effect["wanted"]),
+                _plain(effect["effective"]),
+                "yes" if effect["took_effect"] else "NO",
+                str(effect.get("note", "")),
+            )
+            seen[key] = seen.get(key, 0) + 1
+    order = {arm: place for place, arm in enumerate(analysis.results.arms)}
+    keys = sorted(seen, key=lambda key: order.get(key[0], 0))
+    rows = tuple((*key[:5], str(seen[key]), key[5]) for key in keys)
+    if not rows:
+        return Section("Knobs", ("No run set a knob.",))
+    marked = frozenset(place for place, row in enumerate(rows) if row[4] == "NO")
+    head = ("arm", "knob", "wanted", "effective", "took effect", "runs", "note")
+    said = "As the kernel says after setting each; a run in which one did not take effect is left out."
+    return Section("Knobs", (said,), (Table(head, rows, left=7, marked=marked),))
+
+
+def _machine(analysis: Analysis) -> Section:
+    runs = [run for run in analysis.results.runs if run.host_before]
+    if not runs:
+        return Section("The machine", ("Nothing was recorded.",), aside=True)
+    before = _spread(run.host_before for run in runs)
+    after = _spread(run.host_after for run in runs)
+    names = [name for name in SHOWN_HOST_FACTS if name in before]
+    names += sorted(name for name in before if name not in SHOWN_HOST_FACTS)
+    rows, marked = [], set()
+    for name in names:
+        if before[name] != after.get(name, before[name]):
+            marked.add(len(rows))
+        rows.append((name, before[name], after.get(name, words.UNKNOWN)))
+    tables = [Table(("fact", "before", "after"), tuple(rows), left=3, marked=frozenset(marked))]
+    if during := _during(analysis):
+        tables.append(during)
+    said = "Over all runs, those left out too: one value, or the smallest and largest."
+    return Section("The machine", (said,), tuple(tables), aside=True)
+
+
+def _during(analysis: Analysis) -> Table | None:
+    """What the host counted in the measured time, by arm."""
+    by_arm = {
+        arm: _spread(flat for run in analysis.results.runs if run.arm == arm and (flat := _flat(run.during)))
+        for arm in analysis.results.arms
+    }
+    names = sorted({name for found in by_arm.values() for name in found})
+    if not names:
+        return None
+    rows = tuple((name, *(by_arm[arm].get(name, words.UNKNOWN) for arm in by_arm)) for name in names)
+    return Table(("in the measured time", *by_arm), rows, title="What it did meanwhile")
+
+
+def _reproduce(analysis: Analysis) -> Section:
+    results = analysis.results
+    folder = results.folder.name
+    quick = " --quick" if results.quick else ""
+    schedule = ", ".join(f"{key} {value}" for key, value in results.schedule.items())
+    said = (
+        f"minicomp lab run {folder}/experiment.toml{quick} --out ANOTHER-FOLDER",
+        f"minicomp lab report {folder}",
+        f"The order of the runs follows from seed {results.seed} and the file ({schedule}); so does every interval above.",
+        f"One row a frame: {folder}/runs/*.parquet. What became of each run: {folder}/runs/*.json. "
+        f"These numbers: {folder}/summary.csv. For ui.perfetto.dev: {folder}/traces/*.pftrace, of the runs whose run "
+        "files were kept.",
+    )
+    return Section("How to get this again", said)
+
+
+def _method(analysis: Analysis) -> Section:
+    said = (
+        "Rates: Clopper and Pearson's exact interval for the number of vblanks divided by the design effect, which is how "
+        "much more the rates of runs vary than independent frames would (Korn and Graubard 1998).",
+        "Percentiles: bootstrap over blocks of runs, all arms with the same blocks, widened for few blocks "
+        "(Hesterberg 2015). Ratios: t intervals with bootstrap standard errors on the log scale. Ratios of rates: MOVER "
+        "(Donner and Zou 2012).",
+        *(
+            f"{arm.name}, {name} misses: {rate.note}."
+            for arm in analysis.arms
+            for name, rate in arm.rates.items()
+            if rate.note and rate.trials and name == "compositor"
+        ),
+    )
+    return Section("How the numbers were made", said, aside=True)
+
+
+def _summary_row(name: str, summary: Summary) -> tuple[str, ...]:
+    values = (*(summary.percentiles[percentile] for percentile in PERMILLES), summary.max)
+    return (name, f"{summary.count:,}", *(words.interval_words(value) for value in values))
+
+
+def _value(summary: Summary, name: str) -> str:
+    found = summary.percentiles[name]
+    return words.milliseconds(found.value if found else None)
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.0f} %" if whole else words.UNKNOWN
+
+
+def _plain(value: Any) -> str:
+    """A knob's or a fact's value, short enough for a table."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, dict):
+        text = ", ".join(f"{key} {_plain(inner)}" for key, inner in value.items())
+    elif isinstance(value, list | tuple):
+        text = ", ".join(map(_plain, value))
+    else:
+        text = "–" if value is None else str(value)
+    return text if len(text) <= LONGEST_FACT else text[: LONGEST_FACT - 1] + "…"
+
+
+def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        name = f"{prefix}{key}"
+        found.update(_flat(value, f"{name}.") if isinstance(value, dict) else {name: value})
+    return found
+
+
+def _spread(tables: Iterable[dict[str, Any]]) -> dict[str, str]:
+    """For each fact: its value in all tables, or the range of its numbers, or all its values."""
+    seen: dict[str, list[Any]] = {}
+    for table in tables:
+        for name, value in _flat(table).items():
+            if value not in seen.setdefault(name, []):
+                seen[name].append(value)
+    return {name: _range(values) for name, values in seen.items() if values != [""]}
+
+
+def _range(values: list[Any]) -> str:
+    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+    if len(values) > 1 and len(numbers) == len(values):
+        return f"{_plain(min(numbers))} to {_plain(max(numbers))}"
+    return _plain(values[0]) if len(values) == 1 else _plain([str(value) for value in values])
+
+
+def named_summaries(arm: ArmAnalysis) -> list[tuple[str, Summary]]:
+    """Every summary of an arm with its name: for the CSV file."""
+    found = [(summary.column, summary) for summary in arm.summaries.values()]
+    found.append((f"{LATENCY} corrected", arm.corrected))
+    if arm.hdr_corrected is not None:
+        found.append((f"{LATENCY} hdrhistogram", arm.hdr_corrected))
+    return found
