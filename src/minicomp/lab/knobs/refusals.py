@@ -67,6 +67,11 @@ def _not_permitted(policy: str, tid: int) -> tuple[str, str]:
         )
     if policy == "deadline":
         return "deadline always takes CAP_SYS_NICE; no resource limit stands in for it", NICE_REMEDY
+    if policy in ("fifo", "rr") and proc.has_capability(proc.CAP_SYS_NICE):
+        return (
+            "the thread's real-time group has no runtime (CONFIG_RT_GROUP_SCHED)",
+            "cgroup v1: write microseconds to its cpu.rt_runtime_us, or run minicomp in the root group",
+        )
     limit = {"fifo": "RLIMIT_RTPRIO", "rr": "RLIMIT_RTPRIO", "other": "RLIMIT_NICE"}[policy]
     return f"it takes CAP_SYS_NICE or a higher {limit}", NICE_REMEDY
 

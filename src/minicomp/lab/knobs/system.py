@@ -83,7 +83,10 @@ class KernelFile(Knob):
             return ("end them first", "the deadline threads that run have been granted more than that")
         if self.path == RT_RUNTIME and error.errno == errno.EINVAL:
             period = read_file("/proc/sys/kernel/sched_rt_period_us")
-            return ("a smaller value", f"it must not exceed kernel.sched_rt_period_us = {period}")
+            if int(self.text) > int(period):
+                return ("a smaller value", f"it must not exceed kernel.sched_rt_period_us = {period}")
+            remedy = "lower the groups' first (cgroup v1: cpu.rt_runtime_us)"
+            return (remedy, "real-time groups have been granted more than that (CONFIG_RT_GROUP_SCHED)")
         return ()
 
 
