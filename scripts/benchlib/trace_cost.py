@@ -12,7 +12,7 @@ import time
 
 RING_RECORDS = 65536  # minicomp's default
 BATCH = 4096
-DRAIN_S = 0.012  # several batches fit into the ring until the writer comes (100 ms)
+DRAIN_S = 0.012  # several batches fit into the ring until the writer comes (when it is half full)
 
 
 def ns_per_point(batches: int) -> list[float]:

@@ -80,6 +80,30 @@ static void test_writer(void)
     close(fd);
 }
 
+/* Bursts that would overrun the ring if the writer came with its period only. */
+static void test_writer_comes_when_a_ring_fills(void)
+{
+    enum { RING = 4096, ROUNDS = 40 };
+    int fd = open("/dev/null", O_WRONLY | O_APPEND);
+    struct mc_trace trace;
+    mc_trace_init(&trace);
+    assert(mc_trace_start(&trace, fd, RING) == 0);
+    uint64_t begin_ns = mc_now_ns(), records = 0;
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int i = 0; i < RING * 3 / 4; i++) {
+            mc_trace_at(&trace, ++records, MC_POINT_COMPOSE_BEGIN, 1, 0, 0, 0, 0);
+        }
+        while (atomic_load(&trace.written) < records - RING / 4) {
+            usleep(100);
+        }
+    }
+    /* Its period is a quarter of a second, and each round needs it. */
+    assert(mc_now_ns() - begin_ns < ROUNDS * 250 * MC_NSEC_PER_MSEC / 2);
+    assert(mc_trace_dropped(&trace) == 0);
+    mc_trace_stop(&trace);
+    close(fd);
+}
+
 static void test_full_disk(void)
 {
     int fd = open("/dev/full", O_WRONLY | O_APPEND);
@@ -97,6 +121,7 @@ int main(void)
 {
     test_order_and_drops();
     test_writer();
+    test_writer_comes_when_a_ring_fills();
     test_full_disk();
     puts("ring: ok");
     return 0;

@@ -113,30 +113,29 @@ static void *writer_main(void *data)
         return NULL;
     }
     pthread_setname_np(pthread_self(), "mc-trace");
-    pthread_mutex_lock(&trace->mutex);
-    while (!trace->stop) {
+    while (!atomic_load(&trace->stop)) {
         struct timespec until = mc_timespec(mc_now_ns() + DRAIN_PERIOD_NS);
-        pthread_cond_timedwait(&trace->cond, &trace->mutex, &until);
-        pthread_mutex_unlock(&trace->mutex);
+        sem_clockwait(&trace->wake, CLOCK_MONOTONIC, &until);
+        atomic_store(&trace->hurried, false);
         drain(trace, batch);
-        pthread_mutex_lock(&trace->mutex);
     }
-    pthread_mutex_unlock(&trace->mutex);
     drain(trace, batch);
     free(batch);
     return NULL;
+}
+
+void mc_trace_hurry(struct mc_trace *trace)
+{
+    if (!atomic_exchange(&trace->hurried, true)) { /* full rings ask with each record that they drop */
+        sem_post(&trace->wake);
+    }
 }
 
 void mc_trace_init(struct mc_trace *trace)
 {
     memset(trace, 0, sizeof(*trace));
     trace->fd = -1;
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&trace->cond, &attr);
-    pthread_condattr_destroy(&attr);
-    pthread_mutex_init(&trace->mutex, NULL);
+    sem_init(&trace->wake, 0, 0);
 }
 
 int mc_trace_start(struct mc_trace *trace, int fd, uint32_t ring_records)
@@ -153,7 +152,7 @@ int mc_trace_start(struct mc_trace *trace, int fd, uint32_t ring_records)
         }
     }
     trace->fd = fd;
-    trace->stop = false;
+    atomic_store(&trace->stop, false);
     int error = pthread_create(&trace->writer, NULL, writer_main, trace);
     if (error != 0) {
         for (int source = 0; source < MC_SOURCE_COUNT; source++) {
@@ -172,10 +171,8 @@ void mc_trace_stop(struct mc_trace *trace)
         return;
     }
     atomic_store(&trace->enabled, false);
-    pthread_mutex_lock(&trace->mutex);
-    trace->stop = true;
-    pthread_cond_signal(&trace->cond);
-    pthread_mutex_unlock(&trace->mutex);
+    atomic_store(&trace->stop, true);
+    sem_post(&trace->wake);
     pthread_join(trace->writer, NULL);
     trace->running = false;
     for (int source = 0; source < MC_SOURCE_COUNT; source++) {

@@ -7,6 +7,7 @@
 #define MC_TRACE_H
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -75,9 +76,8 @@ struct mc_trace {
     int fd;                   /* borrowed from whoever called mc_trace_start; opened with O_APPEND */
     struct mc_memory *memory; /* borrowed, or NULL; may be set between mc_trace_init and mc_trace_start */
     pthread_t writer;
-    pthread_mutex_t mutex; /* guards stop, with cond; never taken by a producer */
-    pthread_cond_t cond;
-    bool stop;
+    sem_t wake; /* the writer sleeps on it; posting takes no lock, so a producer may */
+    _Atomic bool hurried, stop;
     bool running;
     _Atomic uint64_t written;
     _Atomic int write_error; /* errno of the first failed write, or 0 */
@@ -85,11 +85,23 @@ struct mc_trace {
 
 void mc_trace_init(struct mc_trace *trace);
 /* Allocates the rings and starts the writer thread, which appends RECORDS chunks to fd about four times a
- * second. 0 or -errno. */
+ * second, and when a ring is half full. 0 or -errno. */
 int mc_trace_start(struct mc_trace *trace, int fd, uint32_t ring_records);
 /* Drains everything, joins the writer and frees the rings. No producer may be running. */
 void mc_trace_stop(struct mc_trace *trace);
 uint64_t mc_trace_dropped(struct mc_trace *trace);
+
+/* Wakes the writer before its time. */
+void mc_trace_hurry(struct mc_trace *trace);
+
+/* Looked at each time another quarter of the ring has been written, not with every record: reading tail
+ * costs. */
+static inline bool mc_ring_is_filling(struct mc_ring *ring)
+{
+    uint64_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
+    return (head & (ring->mask >> 2)) == 0 &&
+           head - atomic_load_explicit(&ring->tail, memory_order_relaxed) > ring->mask / 2;
+}
 
 static inline bool mc_trace_on(struct mc_trace *trace)
 {
@@ -103,7 +115,11 @@ static inline void mc_trace_at(struct mc_trace *trace, uint64_t t_ns, enum mc_po
         return;
     }
     struct mc_record record = {t_ns, arg, frame_id, surface_id, (uint16_t)point, output_id, flags};
-    mc_ring_put(&trace->rings[mc_thread_source()], &record);
+    struct mc_ring *ring = &trace->rings[mc_thread_source()];
+    mc_ring_put(ring, &record);
+    if (mc_ring_is_filling(ring)) {
+        mc_trace_hurry(trace);
+    }
 }
 
 static inline void mc_trace_now(struct mc_trace *trace, enum mc_point point, uint16_t output_id,
