@@ -108,7 +108,7 @@ class ThreadScheduling(Knob):
         effective["nice"] = now.nice
         slice_ns = int(seen.get("se.slice", now.runtime_ns))
         effective["slice_us"] = slice_ns / 1000
-        if now.nice != (self._settings.nice or 0):
+        if self._settings.nice not in (None, now.nice):
             wrong.append(f"nice is {now.nice}")
         if self._settings.slice_us is not None:
             if seen.get("ext.enabled"):
@@ -161,5 +161,8 @@ class ThreadScheduling(Knob):
             )
         if self._policy == "other":
             slice_ns = (self._settings.slice_us or 0) * 1000
-            return SetScheduling(tid, started, policy, flags, nice=self._settings.nice or 0, runtime_ns=slice_ns)
+            nice = self._settings.nice
+            if nice is None:  # as minicomp was started
+                nice = syscalls.sched_getattr(tid).nice
+            return SetScheduling(tid, started, policy, flags, nice=nice, runtime_ns=slice_ns)
         return SetScheduling(tid, started, policy, flags, priority=self._priority())
