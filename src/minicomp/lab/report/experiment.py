@@ -38,7 +38,7 @@ def write_html(out_dir: str | Path) -> Path:
 
 
 def write_all(out_dir: str | Path) -> list[Path]:
-    """Writes the HTML page, the text, the CSV summary and Perfetto traces; returns their paths. Raises MinicompError."""
+    """Writes the page, the text, the CSV summary and Perfetto traces; returns their paths. Raises MinicompError."""
     folder = Path(out_dir)
     analysis = _analysis(folder)
     written = [write_html(folder), _write(folder / TEXT, _text(analysis))]

@@ -18,6 +18,8 @@ from minicomp.lab.statistics.measures import LATENCY, MEASURES, PRIMARY
 SHOWN_HOST_FACTS = ("host", "kernel", "machine", "cpu", "cpus", "memory_kib", "hypervisor", "governor", "sched_ext")
 """First in the table of the machine; the other facts follow by name."""
 LONGEST_FACT = 100
+_LATENCY_HEAD = ("p50 ms", "p99", "p99.9", "max")
+_POWER_HEAD = ("more runs needed", "could have seen")
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,8 @@ def sections(analysis: Analysis) -> list[Section]:
         _answer(analysis),
         _arms(analysis),
         _left_out(analysis),
-        _differences(analysis),
         _pictures(analysis),
+        _differences(analysis),
         _percentiles(analysis),
         _omission(analysis),
         _causes(analysis),
@@ -89,8 +91,7 @@ def _answer(analysis: Analysis) -> Section:
 
 
 def _arms(analysis: Analysis) -> Section:
-    head = ("arm", "runs", "frames", "misses, compositor-side", "client late")
-    head += ("p50 ms", "p99", "p99.9", "max", "better than baseline")
+    head = ("arm", "runs", "frames", "misses, compositor-side", "client late", *_LATENCY_HEAD, "better than baseline")
     rows = []
     for arm in analysis.arms:
         latency = arm.summaries[LATENCY]
@@ -127,9 +128,9 @@ def _left_out(analysis: Analysis) -> Section:
 
 
 def _differences(analysis: Analysis) -> Section:
-    head = ("arm", "what", "arm's", "baseline's", "ratio", "p (Holm)", "told apart")
-    head += ("more runs needed", "could have seen")
-    rows, marked = [], set()
+    head = ("arm", "what", "arm's", "baseline's", "ratio", "p (Holm)", "told apart", *_POWER_HEAD)
+    rows: list[tuple[str, ...]] = []
+    marked: set[int] = set()
     for one in sorted(analysis.comparisons, key=lambda one: (one.family != PRIMARY,)):
         show: Callable[[float], str] = words.percent if one.of == "rate" else words.milliseconds
         if one.resolved:
@@ -152,10 +153,10 @@ def _differences(analysis: Analysis) -> Section:
     resolved = len(marked)
     said = f"{resolved} of {len(rows)} comparisons with {analysis.baseline} are told apart with that many frames."
     note = (
-        "Durations in ms. The first family of tests is compositor-side misses and the latency's p50 and p99; the rest is "
-        "the second. p is corrected by Holm within its family, and below 0.05 counts as told apart. More runs: an arm, for "
-        "a difference as large as the one seen; too many: over 200 times as many. Could have seen: the smallest "
-        "difference that these runs find with a probability of 80 %."
+        "Durations in ms. The first family of tests is compositor-side misses and the latency's p50 and p99; the rest "
+        "is the second. p is corrected by Holm within its family, and below 0.05 counts as told apart. More runs: an "
+        "arm, for a difference as large as the one seen; too many: over 200 times as many. Could have seen: the "
+        "smallest difference that these runs find with a probability of 80 %."
     )
     table = Table(head, tuple(rows), left=2, note=note, marked=frozenset(marked))
     return Section("What could be told apart", (said,), (table,))
@@ -176,8 +177,8 @@ def _percentiles(analysis: Analysis) -> Section:
         for measure in MEASURES
     )
     note = (
-        "Each with its 95 % interval over runs, not frames. A percentile that fewer than one frame lies above is not given. "
-        "In brackets after max: the smallest and largest maximum of a block, which is no confidence interval."
+        "Each with its 95 % interval over runs, not frames. A percentile that fewer than one frame lies above is not "
+        "given. In brackets after max: the smallest and largest maximum of a block, which is no confidence interval."
     )
     return Section("Percentiles", (note,), tables, aside=True)
 
@@ -191,8 +192,8 @@ def _omission(analysis: Analysis) -> Section:
             rows.append(_summary_row(f"{arm.name}, HdrHistogram's rule", arm.hdr_corrected))
     said = (
         "A client waiting for a late frame draws no others, so the frames that would have been late too are missing. "
-        "Corrected: one more sample, a refresh period shorter each, for every vblank that was missed. HdrHistogram's rule "
-        "takes every latency above one refresh for a wait; it is left out where the median is above one."
+        "Corrected: one more sample, a refresh period shorter each, for every vblank that was missed. HdrHistogram's "
+        "rule takes every latency above one refresh for a wait; it is left out where the median is above one."
     )
     table = Table(("commit → presented, ms", "n", *PERMILLES, "max"), tuple(rows))
     return Section("Coordinated omission", (said,), (table,), aside=True)
@@ -243,7 +244,8 @@ def _machine(analysis: Analysis) -> Section:
     after = _spread(run.host_after for run in runs)
     names = [name for name in SHOWN_HOST_FACTS if name in before]
     names += sorted(name for name in before if name not in SHOWN_HOST_FACTS)
-    rows, marked = [], set()
+    rows: list[tuple[str, ...]] = []
+    marked: set[int] = set()
     for name in names:
         if before[name] != after.get(name, before[name]):
             marked.add(len(rows))
@@ -276,7 +278,7 @@ def _reproduce(analysis: Analysis) -> Section:
     said = (
         f"minicomp lab run {folder}/experiment.toml{quick} --out ANOTHER-FOLDER",
         f"minicomp lab report {folder}",
-        f"The order of the runs follows from seed {results.seed} and the file ({schedule}); so does every interval above.",
+        f"The order of the runs follows from seed {results.seed} and the file ({schedule}); so does the resampling.",
         f"One row a frame: {folder}/runs/*.parquet. What became of each run: {folder}/runs/*.json. "
         f"These numbers: {folder}/summary.csv. For ui.perfetto.dev: {folder}/traces/*.pftrace, of the runs whose run "
         "files were kept.",
@@ -286,11 +288,11 @@ def _reproduce(analysis: Analysis) -> Section:
 
 def _method(analysis: Analysis) -> Section:
     said = (
-        "Rates: Clopper and Pearson's exact interval for the number of vblanks divided by the design effect, which is how "
-        "much more the rates of runs vary than independent frames would (Korn and Graubard 1998).",
+        "Rates: Clopper and Pearson's exact interval for the number of vblanks divided by the design effect, which is "
+        "how much more the rates of runs vary than independent frames would (Korn and Graubard 1998).",
         "Percentiles: bootstrap over blocks of runs, all arms with the same blocks, widened for few blocks "
-        "(Hesterberg 2015). Ratios: t intervals with bootstrap standard errors on the log scale. Ratios of rates: MOVER "
-        "(Donner and Zou 2012).",
+        "(Hesterberg 2015). Ratios: t intervals with bootstrap standard errors on the log scale. Ratios of rates: "
+        "MOVER (Donner and Zou 2012).",
         *(
             f"{arm.name}, {name} misses: {rate.note}."
             for arm in analysis.arms

@@ -40,7 +40,8 @@ class ArmFrames:
     def known(self, column: str) -> Floats:
         """The values of a column that are there."""
         values = self.columns[column]
-        return values[~np.isnan(values)]
+        known: Floats = values[~np.isnan(values)]
+        return known
 
     @property
     def refresh_ms(self) -> float:
@@ -57,7 +58,8 @@ class ArmFrames:
         moments = [begin[rows]]
         for name in _STAGE_ENDS:
             moments.append(np.fmin(np.fmax(moments[-1], self.columns[name][rows]), end[rows]))
-        return np.diff(np.stack(moments), axis=0).mean(axis=1) / 1e6
+        means: Floats = np.diff(np.stack(moments), axis=0).mean(axis=1) / 1e6
+        return means
 
 
 def frames_of(analysis: Analysis) -> list[ArmFrames]:

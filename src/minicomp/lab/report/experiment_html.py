@@ -12,18 +12,26 @@ from minicomp.lab.report.experiment_document import Section, Table
 from minicomp.lab.report.experiment_pictures import Picture
 
 NARROW_PAGE_PX = 700
+MOST_CARDS = 12
+"""Rows of a many-columned table that a narrow page shows one below the other instead of scrolling sideways."""
 
 _LIGHT = """
-  --page: #fcfcfa; --text: #1d2126; --soft: #5c6570; --rule: #d9dce0; --faint: #eceef0; --mark: #fff4d6; --accent: #0b62a8;
-  --a0: #3b5b92; --a1: #d1660a; --a2: #12805c; --a3: #b8357f; --a4: #7a5cc4; --a5: #8a6d00; --a6: #0a8aa5; --a7: #6b6b6b;
-  --c0: #9aa3ad; --c1: #d1660a; --c2: #7a5cc4; --c3: #12805c; --c4: #b3261e; --c5: #c99700; --c6: #0a8aa5; --c7: #b8357f;
-  --c8: #1d2126; --s0: #b9c2cc; --s1: #d1660a; --s2: #7a5cc4; --s3: #3b5b92; --s4: #0a8aa5; --s5: #dfe3e7;
+  --page: #fcfcfa; --text: #1d2126; --soft: #5c6570; --rule: #d9dce0; --faint: #eceef0; --mark: #fff4d6;
+  --accent: #0b62a8;
+  --a0: #3b5b92; --a1: #d1660a; --a2: #12805c; --a3: #b8357f;
+  --a4: #7a5cc4; --a5: #8a6d00; --a6: #0a8aa5; --a7: #6b6b6b;
+  --c0: #9aa3ad; --c1: #d1660a; --c2: #7a5cc4; --c3: #12805c; --c4: #b3261e;
+  --c5: #c99700; --c6: #0a8aa5; --c7: #b8357f; --c8: #1d2126;
+  --s0: #b9c2cc; --s1: #d1660a; --s2: #7a5cc4; --s3: #3b5b92; --s4: #0a8aa5; --s5: #dfe3e7;
 """
 _DARK = """
-  --page: #14171a; --text: #e6e8ea; --soft: #9aa4af; --rule: #363c43; --faint: #23282d; --mark: #3a3218; --accent: #7db7ea;
-  --a0: #8fb0ea; --a1: #f39a4d; --a2: #4fc79b; --a3: #ee7fbb; --a4: #b79cf3; --a5: #d8bd4a; --a6: #52c6de; --a7: #b0b0b0;
-  --c0: #727d88; --c1: #f39a4d; --c2: #b79cf3; --c3: #4fc79b; --c4: #ff7a70; --c5: #e6c14d; --c6: #52c6de; --c7: #ee7fbb;
-  --c8: #e6e8ea; --s0: #56616d; --s1: #f39a4d; --s2: #b79cf3; --s3: #8fb0ea; --s4: #52c6de; --s5: #363d45;
+  --page: #14171a; --text: #e6e8ea; --soft: #9aa4af; --rule: #363c43; --faint: #23282d; --mark: #3a3218;
+  --accent: #7db7ea;
+  --a0: #8fb0ea; --a1: #f39a4d; --a2: #4fc79b; --a3: #ee7fbb;
+  --a4: #b79cf3; --a5: #d8bd4a; --a6: #52c6de; --a7: #b0b0b0;
+  --c0: #727d88; --c1: #f39a4d; --c2: #b79cf3; --c3: #4fc79b; --c4: #ff7a70;
+  --c5: #e6c14d; --c6: #52c6de; --c7: #ee7fbb; --c8: #e6e8ea;
+  --s0: #56616d; --s1: #f39a4d; --s2: #b79cf3; --s3: #8fb0ea; --s4: #52c6de; --s5: #363d45;
 """
 
 
@@ -39,7 +47,7 @@ _STYLE = f"""
 * {{ box-sizing: border-box }}
 body {{ margin: 0; background: var(--page); color: var(--text);
   font: 16px/1.5 system-ui, "Segoe UI", "Noto Sans", "DejaVu Sans", sans-serif }}
-main {{ max-width: 1480px; margin: 0 auto; padding: 24px clamp(14px, 3vw, 40px) 60px }}
+main {{ max-width: 1340px; margin: 0 auto; padding: 24px clamp(14px, 3vw, 40px) 60px }}
 header p {{ color: var(--soft); margin: 0 0 4px }}
 h1 {{ font-size: clamp(22px, 3vw, 30px); line-height: 1.25; margin: 0 0 12px; text-wrap: balance }}
 h2 {{ font-size: 20px; margin: 40px 0 10px; padding-top: 14px; border-top: 1px solid var(--rule) }}
@@ -63,10 +71,12 @@ code {{ font: 13.5px/1.5 ui-monospace, "DejaVu Sans Mono", monospace; background
 details {{ border-top: 1px solid var(--rule); margin-top: 24px; padding-top: 8px }}
 details > summary {{ font-size: 20px; font-weight: 600; cursor: pointer; padding: 6px 0 }}
 details h2 {{ display: none }}
-.figures {{ display: grid; grid-template-columns: minmax(0, 1fr); gap: 36px 48px; max-width: 900px }}
+.figures {{ display: grid; grid-template-columns: minmax(0, 1fr); gap: 36px 48px; max-width: 900px;
+  margin-top: 28px }}
 figure {{ margin: 0; min-width: 0 }}
 figure h3 {{ margin: 0 0 4px; font-size: 16px }}
-.legend {{ display: flex; flex-wrap: wrap; gap: 2px 16px; font-size: 13.5px; margin: 0 0 6px; padding: 0; list-style: none }}
+.legend {{ display: flex; flex-wrap: wrap; gap: 2px 16px; font-size: 13.5px; margin: 0 0 6px; padding: 0;
+  list-style: none }}
 .legend i {{ display: inline-block; width: 14px; height: 4px; margin-right: 6px; vertical-align: middle;
   background: var(--k); border-radius: 1px }}
 .legend.square i {{ height: 11px; width: 11px }}
@@ -93,6 +103,14 @@ svg path {{ fill: none }}
 @media (min-width: 1180px) {{ .figures {{ grid-template-columns: repeat(2, minmax(0, 1fr)); max-width: none }} }}
 @media (max-width: {NARROW_PAGE_PX}px) {{
   svg.narrow {{ display: block }} svg.wide {{ display: none }}
+  .cards, .cards tbody, .cards tr {{ display: block }}
+  .cards tr {{ border-bottom: 1px solid var(--rule); padding: 6px 0 }}
+  .cards tr:first-child {{ display: none }}
+  .cards td {{ display: flex; justify-content: space-between; gap: 16px; border: 0; padding: 1px 2px;
+    white-space: normal }}
+  .cards td::before {{ content: attr(data-head); color: var(--soft) }}
+  .cards td:first-child {{ font-weight: 600; position: static }}
+  .cards td:first-child::before {{ content: none }}
   body {{ font-size: 15px }} table {{ font-size: 13px }} h2, details > summary {{ font-size: 18px }}
 }}
 @media print {{ details {{ display: block }} .scroll {{ overflow: visible }} }}
@@ -168,7 +186,8 @@ def _table(table: Table) -> str:
         + "</tr>"
         for number, row in enumerate(table.rows)
     )
-    return f'{title}<div class="scroll"><table>\n<tr>{head}</tr>\n{rows}\n</table></div>{note}'
+    kind = ' class="cards"' if len(table.head) > 5 and len(table.rows) <= MOST_CARDS else ""
+    return f'{title}<div class="scroll"><table{kind}>\n<tr>{head}</tr>\n{rows}\n</table></div>{note}'
 
 
 def _cell(tag: str, cell: str, place: int, table: Table) -> str:
@@ -176,7 +195,8 @@ def _cell(tag: str, cell: str, place: int, table: Table) -> str:
     if tag == "td" and len(cell) > 40:
         kinds.append("wrap")
     style = f' class="{" ".join(kinds)}"' if kinds else ""
-    return f"<{tag}{style}>{escape(cell)}</{tag}>"
+    head = f' data-head="{escape(table.head[place])}"' if tag == "td" else ""
+    return f"<{tag}{style}{head}>{escape(cell)}</{tag}>"
 
 
 def _figure(picture: Picture) -> str:

@@ -1,6 +1,6 @@
 """The pictures of an experiment's report: what each shows, of how many frames, by which clock, and in which colours.
 
-Each is drawn twice, for a wide and a narrow page, since text in a picture that shrinks with the page becomes unreadable.
+Each is drawn twice, for a wide and a narrow page: text in a picture that shrinks with the page becomes unreadable.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ def pictures(analysis: Analysis) -> dict[str, Picture]:
         add(
             "strip",
             "Time between presents, and where vblanks were missed",
-            f"All usable runs of each arm, one after the other (thin lines part them); each column shows the range of the "
-            f"frames in it. Marks below: misses by cause. {count_words(arms, 'ms_between_presents')}; {clock}.",
+            f"All usable runs of each arm, one after the other (thin lines part them); each column shows the range of "
+            f"the frames in it. Marks below: misses by cause. {count_words(arms, 'ms_between_presents')}; {clock}.",
             lambda width: strip.frame_strip(arms, width),
             causes,
         )
@@ -88,7 +88,7 @@ def pictures(analysis: Analysis) -> dict[str, Picture]:
         add(
             "stages",
             "Where a frame's time goes",
-            f"Means, which add up to the mean of commit → presented. {count_words(staged, LATENCY)}; {STAMPS}; {clock}.",
+            f"Means, adding up to the mean of commit → presented. {count_words(staged, LATENCY)}; {STAMPS}; {clock}.",
             lambda width: bars.stages(staged, width),
             tuple((f"s{place}", name) for place, name in enumerate(STAGES)),
         )
