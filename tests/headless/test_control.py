@@ -35,6 +35,7 @@ from minicomp.msg.interface import (
     NOT_AVAILABLE,
     NOT_FOUND,
     NOT_PERMITTED,
+    REFUSED,
     TIMED_OUT,
 )
 from minicomp.shell.policy import Policy
@@ -202,6 +203,27 @@ def test_pacing_and_log_level(running: Running) -> None:
     assert running.call("log.level", level="warning") == {"level": "warning"}
     assert logging.getLogger("minicomp").level == logging.WARNING
     running.call("log.level", level="info")
+
+
+def test_knobs_are_set_and_given_back(running: Running) -> None:
+    (loop,) = [task for task in os.listdir("/proc/self/task") if thread_name(task) == "mc-loop"]
+    slack = Path(f"/proc/self/task/{loop}/timerslack_ns")
+    before = slack.read_text() if os.access(slack, os.R_OK) else ""
+    assert running.call("knobs") == []
+    effect = running.call("knob.set", name="knobs.system.timer_slack_ns", value=12_345)
+    assert effect["took_effect"] and effect["wanted"] == 12_345, effect
+    assert [entry["name"] for entry in running.call("knobs")] == ["knobs.system.timer_slack_ns"]
+    assert running.call("knob.set", name="knobs.system.timer_slack_ns", value=None)["wanted"] is None
+    assert running.call("knobs") == []
+    assert before == (slack.read_text() if before else "")
+    assert "knobs.TABLE.KEY" in refused(INVALID_PARAMS, running.call, "knob.set", name="nonsense", value=1)
+    refused(INVALID_PARAMS, running.call, "knob.set", name="knobs.render.class", value="urgent")
+    refused(REFUSED, running.call, "knob.set", name="knobs.system.governor", value="no_such_governor")
+    assert running.call("knobs") == []
+
+
+def thread_name(task: str) -> str:
+    return Path(f"/proc/self/task/{task}/comm").read_text().strip()
 
 
 def test_the_step_clock_is_moved(stack: ExitStack) -> None:

@@ -17,10 +17,9 @@ class Refusal(MinicompError):
     """The compositor answered with an error object. `error` is that object."""
 
     def __init__(self, error: dict[str, Any]) -> None:
-        data = error.get("data")
-        hint = (
-            "; ".join(f"{value}" if key == "todo" else f"{key}: {value}" for key, value in data.items()) if data else ""
-        )
+        data: dict[str, Any] = error.get("data") or {}
+        texts = {key: value for key, value in data.items() if isinstance(value, str)}
+        hint = "; ".join(value if key == "todo" else f"{key}: {value}" for key, value in texts.items())
         super().__init__(error["message"], todo=hint)
         self.error = error
 

@@ -89,6 +89,8 @@ def _cell(value: Any, widest: int | None = _WIDEST) -> str:
         return "-"
     if isinstance(value, float):
         return f"{value:.4f}".rstrip("0").rstrip(".")
+    if isinstance(value, dict):
+        value = ", ".join(f"{key} {_cell(item, None)}" for key, item in value.items())
     if isinstance(value, list):
         value = ", ".join(_cell(item, None) for item in value)
     text = "".join(character if character.isprintable() else "?" for character in str(value))

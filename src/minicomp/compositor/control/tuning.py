@@ -8,7 +8,8 @@ from typing import Any
 from minicomp.compositor.control.context import Context
 from minicomp.compositor.control.jsonrpc import RpcError
 from minicomp.compositor.control.looking import Looking
-from minicomp.msg.interface import INVALID_PARAMS, NOT_AVAILABLE, NOT_FOUND, PACING_MODES
+from minicomp.errors import ConfigError
+from minicomp.msg.interface import INVALID_PARAMS, NOT_AVAILABLE, NOT_FOUND, PACING_MODES, REFUSED
 
 log = logging.getLogger("minicomp.control")
 
@@ -42,11 +43,23 @@ class Tuning:
         )
         return self._looking.pacing()
 
-    def knobs(self) -> list[dict[str, Any]]:
-        raise RpcError(NOT_AVAILABLE, "knobs are not in this build")
+    # ---- knobs ----
 
-    def knob_set(self, name: str, value: Any) -> list[dict[str, Any]]:
-        raise RpcError(NOT_AVAILABLE, "knobs are not in this build")
+    def knobs(self) -> list[dict[str, Any]]:
+        from minicomp.compositor.knobs import effects
+
+        return [effect.to_dict() for effect in effects(self._compositor)]
+
+    def knob_set(self, name: str, value: Any) -> dict[str, Any]:
+        from minicomp.compositor.knobs import apply_change
+        from minicomp.lab.knobs.knob import KnobRefused
+
+        try:
+            return apply_change(self._compositor, name, value).to_dict()
+        except ConfigError as error:
+            raise RpcError(INVALID_PARAMS, f"knob.set: {error}") from None
+        except KnobRefused as error:
+            raise RpcError(REFUSED, str(error), {"todo": error.remedy, "errno": error.errno}) from None
 
     def log_level(self, level: str) -> dict[str, Any]:
         from minicomp.compositor.server import LOG_LEVELS
