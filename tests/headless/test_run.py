@@ -203,6 +203,17 @@ def test_a_bad_runtime_directory_is_refused(tmp_path: Path, prepare: object, mes
     assert message in result.stderr and str(folder) in result.stderr and len(result.stderr.splitlines()) == 1
 
 
+def test_a_backend_that_cannot_be_opened_says_why(runtime_dir: Path) -> None:
+    result = subprocess.run(
+        [*MINICOMP, "run", "--backend", "nested", "--", "true"],
+        env=environment(runtime_dir, WAYLAND_DISPLAY="nobody-there"), capture_output=True, text=True, timeout=20,
+    )  # fmt: skip
+    assert result.returncode == 69
+    *messages, last = result.stderr.splitlines()
+    assert "wlroots could not open the nested backend (its messages are above)" in last
+    assert any("minicomp[wlroots] ERROR" in line and "Could not connect" in line for line in messages)
+
+
 def test_two_at_once_take_different_sockets(runtime_dir: Path) -> None:
     first, first_line = start_until_ready(runtime_dir)
     second, second_line = start_until_ready(runtime_dir)

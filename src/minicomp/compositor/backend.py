@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -50,18 +50,23 @@ def choose_kind(configured: str) -> Kind:
 
 
 @contextmanager
-def environment(**values: str) -> Iterator[None]:
-    """Sets variables that wlroots reads only while something is created, so that clients do not inherit them."""
+def environment(**values: str | None) -> Iterator[None]:
+    """Sets variables that wlroots reads only while something is created, so that clients do not inherit them; None
+    takes one away."""
     before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
+    _set_variables(values)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        _set_variables(before)
+
+
+def _set_variables(values: Mapping[str, str | None]) -> None:
+    for name, value in values.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def create_backend(server: Any, display: Any, kind: Kind, gpu: str = "") -> Any:
@@ -72,11 +77,11 @@ def create_backend(server: Any, display: Any, kind: Kind, gpu: str = "") -> Any:
             raise MemoryError("modelled display")
         return backend
     if kind == "nested":
-        if os.environ.get("WAYLAND_DISPLAY"):
-            names = "wayland"
-        elif os.environ.get("DISPLAY"):
-            names = "x11"
-        else:
+        # wlroots looks for the two by itself; asked for one in WLR_BACKENDS, it aborts when that cannot be reached.
+        variables: dict[str, str | None] = {"WLR_BACKENDS": None}
+        if not os.environ.get("WAYLAND_DISPLAY"):
+            variables |= {"WAYLAND_DISPLAY": None, "WAYLAND_SOCKET": None}
+        if "WAYLAND_DISPLAY" in variables and not os.environ.get("DISPLAY"):
             raise PreconditionError(
                 "the nested backend needs a desktop to open a window on",
                 where="backend.kind",
@@ -89,7 +94,7 @@ def create_backend(server: Any, display: Any, kind: Kind, gpu: str = "") -> Any:
                 where="backend.kind",
                 todo="load the graphics driver, or use --backend headless",
             )
-        names = "libinput,drm"
+        variables = {"WLR_BACKENDS": "libinput,drm", **({"WLR_DRM_DEVICES": gpu} if gpu else {})}
         for device in gpu.split(":") if gpu else ():
             if not os.path.exists(device):
                 raise PreconditionError(
@@ -97,7 +102,6 @@ def create_backend(server: Any, display: Any, kind: Kind, gpu: str = "") -> Any:
                 )
         if os.geteuid() == 0:
             log.warning("running as root: seatd and logind give a user of its own what a screen needs (docs/kiosk.md)")
-    variables = {"WLR_BACKENDS": names, **({"WLR_DRM_DEVICES": gpu} if gpu and kind == "drm" else {})}
     with environment(**variables):
         backend = wlr.wlr_backend_autocreate(display)
     if not backend:

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from select import POLLIN, poll
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from minicomp.native.wlr import ffi, lib
 
@@ -127,18 +127,3 @@ class PolicyThread:
             return
         while self._calls:
             self._dispatcher.guard("call", self._calls.pop(0))
-
-
-def log_native(ring: Any, loggers: dict[int, logging.Logger]) -> int:
-    """Moves native log messages into Python's logging; how many there were. For the main thread."""
-    message = ffi.new("struct mc_log_message *")
-    lost = ffi.new("uint64_t *")
-    levels = {1: logging.ERROR, 2: logging.INFO, 3: logging.DEBUG, 4: logging.WARNING}
-    count = 0
-    while lib.mc_logring_take(ring, message, lost):
-        if lost[0]:
-            logging.getLogger("minicomp.log").warning("%d native messages were lost", lost[0])
-        text = ffi.string(message.text).decode("utf-8", "replace")
-        loggers[message.origin].log(levels[message.level], "%s", text)
-        count += 1
-    return count

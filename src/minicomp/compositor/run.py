@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 from minicomp.compositor import readiness
 from minicomp.compositor.backend import choose_kind, has_display_card
 from minicomp.compositor.child import Child
+from minicomp.compositor.native_log import log_native
 from minicomp.compositor.open_files import raise_limit
-from minicomp.compositor.policy_thread import PolicyThread, log_native
+from minicomp.compositor.policy_thread import PolicyThread
 from minicomp.compositor.runtime_dir import ensure_runtime_dir
 from minicomp.errors import ExitCode, PreconditionError
 
@@ -53,11 +54,6 @@ class Supervisor:
         lib = compositor.lib
         self._log_fd = lib.mc_log_fd(compositor.logring)
         self._ended_fd = lib.mc_loop_ended_fd(compositor.server)
-        self._loggers = {
-            0: logging.getLogger("minicomp.native"),
-            1: logging.getLogger("minicomp.wlroots"),
-            2: logging.getLogger("minicomp.libwayland"),
-        }
         self._poller = poll()
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         for fd in (self._log_fd, self._ended_fd, self._wake_read):
@@ -87,7 +83,7 @@ class Supervisor:
         os.write(self._wake_write, b"\0")
 
     def drain_log(self) -> None:
-        log_native(self.compositor.logring, self._loggers)
+        log_native(self.compositor.logring)
 
     def watch(self, fd: int) -> None:
         self._poller.register(fd, POLLIN)

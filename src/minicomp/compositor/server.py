@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from minicomp.compositor import backend as backends
 from minicomp.compositor.globals import apply_trust, create_globals, grants_of
 from minicomp.compositor.inputs import Inputs
+from minicomp.compositor.native_log import log_native
 from minicomp.compositor.outputs import Outputs
 from minicomp.compositor.seat import Seat
 from minicomp.config import parse_mode
@@ -82,6 +83,8 @@ class Compositor:
             self._start()
         except BaseException:
             self.close()
+            if self.logring:
+                log_native(self.logring)
             raise
 
     def _start(self) -> None:
