@@ -18,7 +18,7 @@ import pytest
 from minicomp.lab.helper.journal import Journal, boot_id, prepared_directory, restore_left
 from minicomp.lab.knobs import proc, syscalls
 from minicomp.lab.knobs.operations import Forbidden, Owner, WriteFile, chosen, from_wire
-from minicomp.lab.knobs.protocol import LONGEST_LINE_BYTES, BadLine, Lines, encode
+from minicomp.lab.knobs.protocol import LONGEST_LINE_BYTES, SOCKET, BadLine, Lines, encode
 from minicomp.lab.knobs.registry import operation_from_wire
 from minicomp.lab.knobs.thread_operations import SetScheduling, SetTimerSlack
 
@@ -316,3 +316,73 @@ def test_two_who_restore_do_not_meet(folder: Path, sleeper: int) -> None:
         thread.join()
     assert sum(len(done) for done, _ in results) == 1
     assert all(failed == [] for _, failed in results)
+
+
+# ---- an ordinary user's compositor ----
+
+ORDINARY_USER = """
+import os, sys
+from minicomp.config.knobs import KnobSettings
+from minicomp.lab.knobs import proc, syscalls
+from minicomp.lab.knobs.apply import KnobSession
+from minicomp.lab.knobs.knob import KnobRefused, Subject
+os.setresgid(65534, 65534, 65534)
+os.setresuid(65534, 65534, 65534)
+tid = os.getpid()
+session = KnobSession(KnobSettings(), lambda: Subject(tid, loop_tid=tid))
+try:
+    effect = session.change("knobs.loop", {"class": "fifo", "priority": 3})
+    print(effect.took_effect, syscalls.sched_getattr(tid).policy, syscalls.sched_getattr(tid).priority)
+    session.close()
+    print(syscalls.sched_getattr(tid).policy)
+except KnobRefused as error:
+    print(error, "|", error.remedy)
+"""
+
+
+def as_ordinary_user(script: str) -> str:
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def no_socket_here() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    if Path(SOCKET).exists():
+        pytest.skip(f"{SOCKET} exists: this machine has a helper of its own")
+
+
+def test_without_a_helper_an_ordinary_user_is_told_what_to_do(no_socket_here: None) -> None:
+    text = as_ordinary_user(ORDINARY_USER)
+    assert text.startswith("knobs.loop = ")
+    assert "EPERM" in text
+    assert "minicomp-helper.socket" in text
+
+
+def test_an_ordinary_user_is_served_through_systemds_socket(no_socket_here: None, folder: Path) -> None:
+    """With us in systemd's part: Accept=yes hands the connection over as stdin."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.settimeout(30)
+    listener.bind(SOCKET)
+    try:
+        os.chmod(SOCKET, 0o666)
+        listener.listen()
+        codes: list[int] = []
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                command = [sys.executable, "-I", "-m", "minicomp.lab.helper"]
+                environment = {**os.environ, "MINICOMP_JOURNAL_DIR": str(folder)}
+                codes.append(subprocess.run(command, stdin=connection, env=environment, timeout=30).returncode)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        assert as_ordinary_user(ORDINARY_USER) == "True 1 3\n0\n"
+        thread.join()
+        assert codes == [0]
+    finally:
+        listener.close()
+        os.unlink(SOCKET)

@@ -9,9 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from minicomp.doctor.knobs import HELPER_SOCKET
 from minicomp.errors import ExitCode
+from minicomp.lab.knobs.protocol import SOCKET
 
-UNITS = sorted((Path(__file__).parents[2] / "configs/systemd").glob("*.service"))
+FOLDER = Path(__file__).parents[2] / "configs/systemd"
+UNITS = sorted(FOLDER.glob("minicomp-kiosk*.service"))
+HELPER = (FOLDER / "minicomp-helper.socket", FOLDER / "minicomp-helper@.service")
 
 
 def test_there_are_two() -> None:
@@ -48,3 +52,28 @@ def test_it_restarts_on_what_a_restart_can_mend(unit: Path) -> None:
     assert int(service["RestartForceExitStatus"]) == ExitCode.DEVICE_LOST
     assert int(service["RestartPreventExitStatus"]) == ExitCode.USAGE
     assert int(service["WatchdogSec"]) >= 10  # watchdog.py feeds three times in that
+
+
+def test_systemd_understands_the_helpers_units(tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd is not installed here: no systemd-analyze to verify the units")
+    for unit in HELPER:
+        text = unit.read_text().replace("/opt/minicomp/.venv/bin/python", "/bin/true")
+        (tmp_path / unit.name).write_text(text)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *(str(tmp_path / u.name) for u in HELPER)],
+        capture_output=True,
+        text=True,
+        env={"SYSTEMD_UNIT_PATH": f"{tmp_path}:", "PATH": "/usr/bin:/bin"},
+        timeout=60,
+    )
+    assert [line for line in done.stderr.splitlines() if "minicomp-helper" in line] == [], done.stderr
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_helpers_socket_is_where_minicomp_looks_for_it() -> None:
+    parser = configparser.ConfigParser(strict=False, interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read(HELPER[0])
+    assert parser["Socket"]["ListenStream"] == SOCKET == HELPER_SOCKET
+    assert parser["Socket"]["SocketMode"] == "0660", "its group, and nobody else"

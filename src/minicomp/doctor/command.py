@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from minicomp.doctor import bindings, kernel, memory, scheduling, screen, session
+from minicomp.doctor import bindings, kernel, knobs, memory, scheduling, screen, session
 from minicomp.doctor.finding import Check, Finding, Purpose, Status
 from minicomp.errors import ExitCode
 
@@ -23,6 +23,7 @@ TOPICS: tuple[tuple[str, Check], ...] = (
     ("scheduler classes", scheduling.check),
     ("memory", memory.check),
     ("kernel", kernel.check),
+    ("knobs", knobs.check),
 )
 _COLOURS = {Status.PASS: "\033[32m", Status.WARN: "\033[33m", Status.FAIL: "\033[31m"}
 _RESET = "\033[0m"
