@@ -82,7 +82,7 @@ set -e
 {CLIENTS}/echo --quiet --size 300x200 --log {log} --events 3 &
 until grep -q '"ready"' {log}; do sleep 0.02; done
 msg() {{ {" ".join(MINICOMP)} msg "$@"; }}
-msg input.click x=100 y=50
+msg input click 100 50
 msg input.press keys=a
 until [ "$(grep -c '"input"' {log})" = 2 ]; do sleep 0.02; done
 (cd {tmp_path} && msg screenshot path={picture.name})

@@ -216,8 +216,9 @@ def test_command_line_values_have_the_parameters_types() -> None:
     assert _parse_params("subscribe", ["events=window,output.new"]) == {"events": ["window", "output.new"]}
     assert _parse_params("knob.set", ["name=n", "value=5"]) == {"name": "n", "value": 5}
     assert _parse_params("knob.set", ["name=n", "value=fifo"]) == {"name": "n", "value": "fifo"}
+    assert _parse_params("input.move", ["3", "y=4"]) == {"x": 3.0, "y": 4.0}
     for arguments, message in (
-        (["x"], "not of the form key=value"),
+        (["1", "2", "3"], "not of the form key=value"),
         (["z=1"], 'there is no parameter "z"'),
         (["x=a"], '"a" is not a number'),
     ):

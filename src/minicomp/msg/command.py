@@ -27,9 +27,10 @@ examples:
   minicomp msg state
   minicomp msg windows --json
   minicomp msg screenshot path=screen.png
-  minicomp msg input.click x=100 y=50 && minicomp msg input.type text='hello'
+  minicomp msg input.click 100 50 && minicomp msg input.type text='hello'
   minicomp msg output.set output=HEADLESS-1 mode=800x600@75 scale=1.5
   minicomp msg pacing.set mode=fixed fixed_ms=4
+  minicomp msg knob set knobs.render.class fifo
   minicomp msg subscribe events=window,frame.missed
 """
 
@@ -37,8 +38,10 @@ examples:
 def main(arguments: Sequence[str]) -> int:
     """Runs `minicomp msg ARGUMENTS`; its exit code. Raises MinicompError."""
     options = _parser().parse_args(arguments)
+    if options.params and method(f"{options.method}.{options.params[0]}") is not None:
+        options.method += "." + options.params.pop(0)  # `msg knob set` is `msg knob.set`
     if options.method == "help":
-        print(_method_help(_known(options.params[0])) if options.params else _listing())
+        print(_method_help(_known(".".join(options.params))) if options.params else _listing())
         return ExitCode.OK
     params = _parse_params(options.method, options.params)
     if options.method == "screenshot" and params.get("path"):
@@ -79,13 +82,15 @@ def _for_people(answer: Any) -> Any:
 
 
 def _parse_params(name: str, arguments: Sequence[str]) -> dict[str, Any]:
-    """`key=value` by the types that the method declares. Raises ConfigError."""
+    """`key=value`, or values in the parameters' order, by the types that the method declares. Raises ConfigError."""
     known = method(name)
     params: dict[str, Any] = {}
-    for argument in arguments:
+    for place, argument in enumerate(arguments):
         key, equals, text = argument.partition("=")
         if not equals:
-            raise ConfigError(f'"{argument}" is not of the form key=value', where=f"msg {name}", todo=_usage(known))
+            if known is None or place >= len(known.parameters):
+                raise ConfigError(f'"{argument}" is not of the form key=value', where=f"msg {name}", todo=_usage(known))
+            key, text = known.parameters[place].name, argument
         parameter = next((found for found in known.parameters if found.name == key), None) if known else None
         if known is not None and parameter is None:
             raise ConfigError(f'there is no parameter "{key}"', where=f"msg {name}", todo=_usage(known))
@@ -137,7 +142,9 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("method", metavar="METHOD", help="one of the above; `help METHOD` says more about one")
-    parser.add_argument("params", nargs="*", metavar="KEY=VALUE", help="the method's parameters")
+    parser.add_argument(
+        "params", nargs="*", metavar="KEY=VALUE", help="the method's parameters; in their order, without KEY= will do"
+    )
     parser.add_argument(
         "--socket",
         metavar="PATH",
