@@ -6,6 +6,7 @@ skipped with the reason.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,10 +23,13 @@ from typing import Any
 
 import pytest
 
-from minicomp.errors import ExitCode
+from minicomp.compositor.knobs import CompositorKnobs, apply_change, effects
+from minicomp.errors import ConfigError, ExitCode
 from minicomp.lab.knobs import syscalls
+from minicomp.lab.knobs.knob import KnobRefused
 from minicomp.lab.pipeline.points import Point
 from minicomp.lab.pipeline.runfile import read_run
+from minicomp.testing.instance import InProcess, configure
 from tests.headless.conftest import CLIENTS
 from tests.headless.test_run import environment
 
@@ -380,3 +385,89 @@ def test_utilization_clamp(runtime_dir: Path) -> None:
         if "a kernel with CONFIG_UCLAMP_TASK" in compositor.log:
             pytest.skip("this kernel has no CONFIG_UCLAMP_TASK: only the refusal could be tested")
         assert compositor.sched_file("mc-render")["uclamp.min"] == "512"
+
+
+# ---- while it runs ----
+
+
+def sched_of(instance: InProcess, source: int) -> syscalls.SchedAttr:
+    tid = instance.compositor.lib.mc_thread_id(instance.compositor.server, source)
+    assert Path(f"/proc/self/task/{tid}/comm").read_text() in ("mc-loop\n", "mc-render\n")
+    return syscalls.sched_getattr(tid)
+
+
+LOOP, RENDER = 0, 1
+
+
+@needs_root
+def test_the_reservation_follows_the_outputs_refresh() -> None:
+    settings = configure(headless__outputs=["640x480@50"], knobs__render__class="deadline", knobs__strict=True)
+    with InProcess(settings) as instance, CompositorKnobs(settings.knobs) as knobs:
+        knobs.before("headless")
+        knobs.attach(instance.compositor)
+        knobs.running()
+        assert sched_of(instance, RENDER).period_ns == 20_000_000
+        knobs.tick()
+        assert sched_of(instance, RENDER).period_ns == 20_000_000
+        instance.compositor.plug(640, 480, 125_000)
+        instance.wait_for(lambda: len([o for o in instance.compositor.outputs if o.enabled]) == 2, "the faster output")
+        knobs.tick()
+        attr = sched_of(instance, RENDER)
+        assert (attr.period_ns, attr.deadline_ns) == (8_000_000, 8_000_000)
+        (effect,) = knobs.session.effects()
+        assert (effect.effective["period_us"], effect.took_effect) == (8000.0, True)
+        knobs.session.close()
+        assert sched_of(instance, RENDER).policy == syscalls.SCHED_OTHER, "given back"
+
+
+@needs_root
+def test_knobs_are_turned_while_it_runs_and_given_back() -> None:
+    with InProcess(configure()) as instance:
+        compositor = instance.compositor
+        assert effects(compositor) == []
+        results: list[Any] = []
+        thread = threading.Thread(target=lambda: results.append(apply_change(compositor, "knobs.render.class", "fifo")))
+        thread.start()
+        thread.join()
+        assert results[0].took_effect
+        assert sched_of(instance, RENDER).policy == syscalls.SCHED_FIFO
+        wanted = {"class": "deadline", "runtime_us": 2000}
+        assert apply_change(compositor, "knobs.render", wanted).effective["runtime_us"] == 2000.0
+        assert sched_of(instance, RENDER).policy == syscalls.SCHED_DEADLINE
+        with pytest.raises(KnobRefused) as refused:
+            apply_change(compositor, "knobs.render", {"class": "deadline", "runtime_us": 9, "period_us": 9_000_000})
+        assert refused.value.errno == errno.EINVAL
+        assert sched_of(instance, RENDER).runtime_ns == 2_000_000, "a refused change leaves what was"
+        with pytest.raises(ConfigError):
+            apply_change(compositor, "knobs.render.priority", 3)
+        apply_change(compositor, "knobs.system.timer_slack_ns", 1)
+        assert [effect.name for effect in effects(compositor)] == ["knobs.render", "knobs.system.timer_slack_ns"]
+        apply_change(compositor, "knobs.render", None)
+        assert sched_of(instance, RENDER).policy == syscalls.SCHED_OTHER
+        slack = Path(f"/proc/{compositor.lib.mc_thread_id(compositor.server, RENDER)}/timerslack_ns")
+        assert slack.read_text() == "50000\n", "the kernel gives the default to who leaves a real-time class"
+        assert compositor.knobs is not None
+        compositor.knobs.tick()
+        assert slack.read_text() == "1\n"
+
+
+def test_the_measured_cost_is_the_cpu_time_of_a_refresh(runtime_dir: Path) -> None:
+    """Against the kernel's own account of the thread's CPU time, over the same frames."""
+    with InProcess(configure(headless__outputs=["1280x720@60"])) as instance:
+        lib, server = instance.compositor.lib, instance.compositor.server
+        lib.mc_usage_measure(server, 16_666_667)
+        tid = lib.mc_thread_id(server, RENDER)
+        instance.launch([str(CLIENTS / "pulse"), "--duration-s", "1.5"])
+
+        def account_ns() -> int:
+            return int(Path(f"/proc/self/task/{tid}/schedstat").read_text().split()[0])
+
+        instance.pump(0.3)
+        begin_ns, begin = account_ns(), time.monotonic_ns()
+        instance.pump(1.0)
+        used_ns, periods = account_ns() - begin_ns, (time.monotonic_ns() - begin) / 16_666_667
+        median_ns = lib.mc_usage_ns(server, RENDER, 0.5)
+        assert 0.4 * used_ns / periods < median_ns < 2.5 * used_ns / periods
+        assert lib.mc_usage_ns(server, RENDER, 0.99) >= median_ns
+        lib.mc_usage_measure(server, 0)
+        assert lib.mc_usage_ns(server, RENDER, 0.5) == 0
