@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
@@ -99,11 +97,18 @@ def _refresh_hz(experiment: Experiment) -> float:
 
 
 def _report(folder: Folder) -> None:
-    if find_spec("minicomp.lab.report.experiment") is None:
-        return
-    report = import_module("minicomp.lab.report.experiment")
-    print(report.render_text(folder.path))
-    _say(f"as a page with pictures: minicomp lab report {folder.path}")
+    """The report where the runs were watched: short on a terminal, whole in a pipe; and as files."""
+    from minicomp.lab.report import experiment as report
+
+    if sys.stdout.isatty():
+        from rich.console import Console
+
+        report.print_report(folder.path, Console())
+    else:
+        print(report.render_text(folder.path))
+    for path in report.write_all(folder.path):
+        if path.suffix != ".pftrace":
+            _say(f"wrote {path}")
 
 
 def _again(options: argparse.Namespace) -> str:

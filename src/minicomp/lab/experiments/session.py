@@ -182,10 +182,11 @@ def load_commands(load: Load) -> list[list[str]]:
 
 def _with(record: dict[str, Any], *, log_path: Path, **more: Any) -> Session:
     """The Session; a failure is told with the last words of those who failed."""
-    last = " | ".join(_last_lines(log_path))
-    for key in ("failure", "refused"):
-        if record.get(key):
-            record[key] = f"{record[key]}: {last}" if last else record[key]
+    lines = _last_lines(log_path)
+    if record.get("failure") and lines:
+        record["failure"] += ": " + " | ".join(lines)
+    if record.get("refused") and lines:
+        record["refused"] = lines[-1].removeprefix("minicomp: ")  # the one line of a MinicompError
     return Session(**record, **more)
 
 
