@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from pyarrow import parquet
+from tests.golden import scenarios
+from tests.golden.scenarios import MS, START_NS, Output
 
 from minicomp.lab.experiments.results import COLUMNS, write_parquet
 from minicomp.lab.experiments.rows import Columns, count, frame_rows
@@ -15,8 +17,6 @@ from minicomp.lab.pipeline.attribution import explain, shares
 from minicomp.lab.pipeline.join import join
 from minicomp.lab.pipeline.runfile import Run, read_run
 from minicomp.lab.pipeline.tables import MISSING
-from tests.golden import scenarios
-from tests.golden.scenarios import MS, START_NS, Output
 
 ALWAYS = (0, 1 << 62)
 
