@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from .vm_guest import SCENES
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 UNPRIVILEGED_USER = "nobody"
+X11_SOCKETS = Path("/tmp/.X11-unix")
 
 _DESCRIPTION = """\
 minicomp side by side with sway, cage and tinywl: CPU per delivered frame, time from exec to a client's first round
@@ -152,6 +154,7 @@ def _run_measurer(request: dict[str, Any]) -> dict[str, Any]:
         order.write_text(json.dumps(request))
         command = [sys.executable, "-m", "benchlib.measure", str(order), str(out)]
         if os.geteuid() == 0:
+            _make_x11_folder()
             command = [*_as_unprivileged(Path(name)), *command]
         # The user's own desktop must not reach the contenders; sessions make their own environments from this one.
         done = subprocess.run(
@@ -161,6 +164,15 @@ def _run_measurer(request: dict[str, Any]) -> dict[str, Any]:
             raise BenchError("the measurement failed")
         result: dict[str, Any] = json.loads(out.read_text())
         return result
+
+
+def _make_x11_folder() -> None:
+    """As the system's start-up does: else cage's Xwayland makes it, and it belongs to nobody, which Xwayland refuses
+    to everybody else afterwards.
+    """
+    with suppress(FileExistsError):
+        X11_SOCKETS.mkdir()
+        X11_SOCKETS.chmod(0o1777)
 
 
 def _as_unprivileged(folder: Path) -> list[str]:
