@@ -120,6 +120,7 @@ static void test_inversion(bool inherit)
 {
     low_holds = high_waits = high_done = mid_done = high_came_before_mid_was_done = false;
     assert(mc_lock_init(&lock, inherit));
+    assert(mc_lock_inherits(&lock) == inherit);
     sem_init(&mid_may, 0, 0);
     sem_init(&high_may, 0, 0);
     /* All exist before anything begins: under ThreadSanitizer pthread_create waits for the new thread. */

@@ -14,7 +14,7 @@ from minicomp.config.knobs import KnobSettings, ThreadKnobs
 from minicomp.errors import ConfigError, PreconditionError
 from minicomp.lab.knobs import privileges
 from minicomp.lab.knobs.apply import KnobSession
-from minicomp.lab.knobs.knob import Effect, KnobRefused, Stage, Subject
+from minicomp.lab.knobs.knob import Effect, KnobRefused, MemoryState, Stage, Subject
 from minicomp.lab.knobs.reservation import is_derived
 from minicomp.native.wlr import ffi, lib
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from minicomp.compositor.tracefile import TraceFile
 
 _SOURCES = {"loop": 0, "render": 1}  # enum mc_source
+_MEMORY_KINDS = ("ring", "frame", "stack")  # enum mc_memory_kind
+_MAX_REGIONS = 64
 _MAX_CLIENTS = 1024
 _MAX_OUTPUTS = 64
 _making = threading.Lock()
@@ -108,6 +110,9 @@ class CompositorKnobs:
             refresh_ns=_fastest_refresh_ns(server),
             cpu_per_refresh_ns=lambda thread, quantile: int(lib.mc_usage_ns(server, _SOURCES[thread], quantile)),
             overruns=lambda: int(lib.mc_overrun_count(ffi.NULL)),
+            wake=lambda: lib.mc_threads_wake(server),
+            memory=lambda: _memory_state(server),
+            lock_inherits=lambda: bool(lib.mc_server_lock_inherits(server)),
         )
 
 
@@ -137,6 +142,21 @@ def _knobs_of(compositor: Compositor) -> CompositorKnobs:
 
 def _derives(table: ThreadKnobs) -> bool:
     return table.policy == "deadline" and is_derived(table)
+
+
+def _memory_state(server: Any) -> MemoryState:
+    regions = ffi.new("struct mc_memory_region[]", _MAX_REGIONS)
+    counts = ffi.new("struct mc_memory_counts *")
+    count = min(_MAX_REGIONS, lib.mc_memory_regions(server, regions, _MAX_REGIONS, counts))
+    return MemoryState(
+        tuple((_MEMORY_KINDS[region.kind], region.address, region.bytes) for region in regions[0:count]),
+        counts.populated,
+        counts.advised,
+        counts.released,
+        counts.populate_error,
+        counts.advise_error,
+        counts.release_error,
+    )
 
 
 def _fastest_refresh_ns(server: Any) -> int:

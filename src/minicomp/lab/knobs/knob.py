@@ -34,6 +34,18 @@ class Stage(IntEnum):
     RUNNING = 1  # loop and render thread exist, nothing has said "ready" yet
 
 
+class MemoryState(NamedTuple):
+    """The compositor's own big memory (native/pure/memory.h), and what the kernel said to the advice on it."""
+
+    regions: tuple[tuple[str, int, int], ...]  # "ring", "frame" or "stack"; address; bytes
+    populated: int  # calls that worked
+    advised: int
+    released: int
+    populate_error: int  # errno of the last call that did not; 0: none
+    advise_error: int
+    release_error: int
+
+
 class Subject(NamedTuple):
     """The process that the knobs are for. Thread ids are 0 where there is no such thread (or not yet)."""
 
@@ -46,6 +58,10 @@ class Subject(NamedTuple):
     # or 0 while too little was. None: nothing measures.
     cpu_per_refresh_ns: Callable[[str, float], int] | None = None
     overruns: Callable[[], int] | None = None  # how often a deadline budget was spent since the start
+    # Lets loop and render thread run once: until then a sleeping thread is still where it slept.
+    wake: Callable[[], None] | None = None
+    memory: Callable[[], MemoryState] | None = None
+    lock_inherits: Callable[[], bool] | None = None  # whether the compositor lock inherits priorities
 
 
 class Effect(NamedTuple):

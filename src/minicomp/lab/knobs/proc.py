@@ -27,6 +27,12 @@ def started(tid: int) -> int:
         return int(file.read().rpartition(")")[2].split()[19])
 
 
+def last_cpu(tid: int) -> int:
+    """The CPU that a thread runs on, or ran on last: where the scheduler keeps it while it sleeps."""
+    with open(f"/proc/{tid}/stat", encoding="utf-8", errors="replace") as file:
+        return int(file.read().rpartition(")")[2].split()[36])
+
+
 def sched_values(pid: int, tid: int) -> dict[str, float]:
     """/proc/PID/task/TID/sched: `policy`, `prio`, `se.slice` (ns), `dl.runtime` (what is left, ns), ... Empty when the
     kernel has no CONFIG_SCHED_DEBUG.

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from minicomp.lab.knobs import operations, scheduler, system
+from minicomp.lab.knobs import cpuset, operations, scheduler, system
 
 if TYPE_CHECKING:
     from minicomp.config.knobs import KnobSettings
     from minicomp.lab.knobs.knob import Knob
 
-FAMILIES = (system, scheduler)
+FAMILIES = (system, cpuset, scheduler)
 
 
 def knobs_for(settings: KnobSettings) -> list[Knob]:

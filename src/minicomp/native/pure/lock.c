@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* nptl's PTHREAD_MUTEX_PRIO_INHERIT_NP, in no public header; there is no other way to ask a mutex. */
+#define GLIBC_PRIO_INHERIT 32
+
 bool mc_lock_init(struct mc_lock *lock, bool inherit)
 {
     memset(lock, 0, sizeof(*lock));
@@ -25,6 +28,11 @@ bool mc_lock_init(struct mc_lock *lock, bool inherit)
 void mc_lock_finish(struct mc_lock *lock)
 {
     pthread_mutex_destroy(&lock->mutex);
+}
+
+bool mc_lock_inherits(const struct mc_lock *lock)
+{
+    return (lock->mutex.__data.__kind & GLIBC_PRIO_INHERIT) != 0;
 }
 
 static void die(const char *what, int error)

@@ -32,6 +32,8 @@ struct mc_lock_wait {
 
 bool mc_lock_init(struct mc_lock *lock, bool inherit);
 void mc_lock_finish(struct mc_lock *lock);
+/* Whether it inherits priorities, by what glibc keeps in the mutex itself. */
+bool mc_lock_inherits(const struct mc_lock *lock);
 /* Takes the lock for the calling thread's source. Aborts when this thread holds it already: that would be a
  * deadlock, and a stack trace beats a hang. */
 struct mc_lock_wait mc_lock_acquire(struct mc_lock *lock);

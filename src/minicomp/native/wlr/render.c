@@ -44,6 +44,13 @@ void mc_render_deadlines_apply(struct mc_server *server)
     }
 }
 
+void mc_render_wake(struct mc_server *server)
+{
+    server->render_armed_ns = 1; /* no deadline is so early: the next look sets the timer anew */
+    struct itimerspec now = {.it_value = {.tv_nsec = 1}};
+    timerfd_settime(server->render_timer_fd, TFD_TIMER_ABSTIME, &now, NULL);
+}
+
 /* What the frame caused and the loop thread would otherwise have to wake up for. Flushing one client can fill
  * its socket but never destroys it; what is left, and idle sources that wlroots queued, are the loop
  * thread's. True when there are idle sources. */

@@ -312,6 +312,8 @@ void mc_callbacks_plan(struct mc_output *output, uint64_t shown_vblank_ns);
 void mc_callbacks_send_due(struct mc_output *output);
 /* The loop thread only notes it: a dispatch changes deadlines several times, and arming a timer is dear. */
 void mc_render_deadlines_changed(struct mc_server *server);
+/* The render thread looks at once whether anything is due. */
+void mc_render_wake(struct mc_server *server);
 /* Loop thread, between requests and when a dispatch is over: arms the timer for what was noted. */
 void mc_render_deadlines_apply(struct mc_server *server);
 void mc_capture_drop(struct mc_output *output);

@@ -47,6 +47,15 @@ int mc_thread_id(struct mc_server *server, int source)
     return tid;
 }
 
+void mc_threads_wake(struct mc_server *server)
+{
+    mc_verb_begin(server);
+    if (server->render_running) {
+        mc_render_wake(server);
+    }
+    mc_verb_end(server); /* kicks the loop thread */
+}
+
 void mc_usage_measure(struct mc_server *server, uint64_t period_ns)
 {
     mc_verb_begin(server);
@@ -61,4 +70,9 @@ uint64_t mc_usage_ns(struct mc_server *server, int source, double quantile)
     struct mc_usage usage = server->threads.usage[source];
     mc_look_end(server);
     return mc_usage_quantile_ns(&usage, quantile, FEW_PERIODS);
+}
+
+bool mc_server_lock_inherits(struct mc_server *server)
+{
+    return mc_lock_inherits(&server->lock);
 }
