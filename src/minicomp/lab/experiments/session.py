@@ -8,12 +8,14 @@ Nothing is computed between begin and end: this process sleeps until then. Times
 from __future__ import annotations
 
 import os
+import select
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -148,7 +150,13 @@ def _start_compositor(
             )
         finally:
             os.close(write_fd)
-        return compositor, _read_line(ready, READY_S)
+        readable, _, _ = select.select([ready], [], [], READY_S)
+        line = ready.readline().strip() if readable else ""
+    if readable and not line:
+        # It closed the pipe without a word: it is about to end, and its exit code says why.
+        with suppress(subprocess.TimeoutExpired):
+            compositor.popen.wait(COMPOSITOR_GRACE_S)
+    return compositor, line
 
 
 def _start_company(
@@ -217,11 +225,3 @@ def _runtime_dir() -> Iterator[dict[str, str]]:
         yield {**kept, "XDG_RUNTIME_DIR": folder, "PYTHONUNBUFFERED": "1"}
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _read_line(ready: IO[str], timeout_s: float) -> str:
-    """One line from a pipe, or "" when there is none in time or the other end was closed."""
-    import select
-
-    readable, _, _ = select.select([ready], [], [], timeout_s)
-    return ready.readline().strip() if readable else ""
