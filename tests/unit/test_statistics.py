@@ -268,7 +268,7 @@ def sample_of_blocks(values: np.ndarray) -> bootstrap.Distribution:
 @settings(max_examples=60, deadline=None)
 def test_superiority_counts_pairs(a: list[int], b: list[int]) -> None:
     weights = bootstrap.resampling(2, 1, 50)
-    found = bootstrap.superiority(sample(np.array(a, float), 2), sample(np.array(b, float), 2), weights)
+    found, _error = bootstrap.superiority(sample(np.array(a, float), 2), sample(np.array(b, float), 2), weights)
     pairs = [(x < y) + (x == y) / 2 for x in a for y in b]
     assert found.value == pytest.approx(sum(pairs) / len(pairs))
 

@@ -25,23 +25,23 @@ if TYPE_CHECKING:
 HTML, TEXT, CSV = "report.html", "report.txt", "summary.csv"
 
 
-def render_text(out_dir: str | Path) -> str:
+def render_text(out_dir: str | Path, *, with_disturbed: bool = False) -> str:
     """The report as plain text. Raises MinicompError when the folder holds no experiment."""
-    return _text(_analysis(out_dir))
+    return _text(_analysis(out_dir, with_disturbed))
 
 
-def write_html(out_dir: str | Path) -> Path:
+def write_html(out_dir: str | Path, *, with_disturbed: bool = False) -> Path:
     """Writes OUT_DIR/report.html, one self-contained file, and returns its path. Raises MinicompError."""
-    analysis = _analysis(out_dir)
+    analysis = _analysis(out_dir, with_disturbed)
     page = as_html(heading(analysis), sections(analysis), pictures(analysis), _text(analysis))
     return _write(Path(out_dir) / HTML, page)
 
 
-def write_all(out_dir: str | Path) -> list[Path]:
+def write_all(out_dir: str | Path, *, with_disturbed: bool = False) -> list[Path]:
     """Writes the page, the text, the CSV summary and Perfetto traces; returns their paths. Raises MinicompError."""
     folder = Path(out_dir)
-    analysis = _analysis(folder)
-    written = [write_html(folder), _write(folder / TEXT, _text(analysis))]
+    analysis = _analysis(folder, with_disturbed)
+    written = [write_html(folder, with_disturbed=with_disturbed), _write(folder / TEXT, _text(analysis))]
     path = folder / CSV
     try:
         with path.open("w", encoding="utf-8", newline="") as file:
@@ -51,29 +51,31 @@ def write_all(out_dir: str | Path) -> list[Path]:
     return [*written, path, *_perfetto(folder)]
 
 
-def print_report(out_dir: str | Path, console: Console, *, everything: bool = False) -> None:
+def print_report(
+    out_dir: str | Path, console: Console, *, everything: bool = False, with_disturbed: bool = False
+) -> None:
     """Prints the report to a terminal, as wide as that is. Raises MinicompError."""
     from minicomp.lab.report.experiment_terminal import show
 
-    analysis = _analysis(out_dir)
+    analysis = _analysis(out_dir, with_disturbed)
     show(console, heading(analysis), sections(analysis), everything=everything)
 
 
-def sentences(out_dir: str | Path) -> list[str]:
+def sentences(out_dir: str | Path, *, with_disturbed: bool = False) -> list[str]:
     """The answer alone: a verdict for each arm, then what there is to add. Raises MinicompError."""
-    return list(sections(_analysis(out_dir))[0].sentences)
+    return list(sections(_analysis(out_dir, with_disturbed))[0].sentences)
 
 
-def _analysis(out_dir: str | Path) -> Analysis:
+def _analysis(out_dir: str | Path, with_disturbed: bool) -> Analysis:
     """Read and computed once for text and HTML; again when a file of the folder has changed."""
     folder = Path(out_dir)
     stamp = max((path.stat().st_mtime_ns for path in folder.glob("runs/*")), default=0)
-    return _analysed(folder.resolve(), stamp)
+    return _analysed(folder.resolve(), stamp, with_disturbed)
 
 
 @lru_cache(maxsize=1)
-def _analysed(folder: Path, _stamp: int) -> Analysis:
-    return analyse(read_results(folder))
+def _analysed(folder: Path, _stamp: int, with_disturbed: bool) -> Analysis:
+    return analyse(read_results(folder, with_disturbed=with_disturbed))
 
 
 def _text(analysis: Analysis) -> str:

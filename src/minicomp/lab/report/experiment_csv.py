@@ -1,6 +1,7 @@
 """The summary of an experiment as CSV: one row a number, so that any tool can filter and pivot it.
 
-kind: "rate" (fractions), "percentile" (ms), "difference" and "ratio" (of an arm to the baseline). Empty: not known.
+kind: "rate" (fractions), "percentile" (ms), "difference", "ratio" and "cliffs delta" (of an arm to the baseline).
+Empty: not known.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TextIO
 
 from minicomp.lab.report.experiment_document import named_summaries
 from minicomp.lab.statistics.analysis import Analysis
+from minicomp.lab.statistics.measures import SMALLER
 
 COLUMNS = (
     "experiment",
@@ -62,14 +64,15 @@ def _percentiles(analysis: Analysis) -> list[dict[str, object]]:
 def _comparisons(analysis: Analysis) -> list[dict[str, object]]:
     rows = []
     for one in analysis.comparisons:
-        for kind, contrast in (("difference", one.difference), ("ratio", one.ratio)):
+        kinds = (
+            {"cliffs delta": one.difference}
+            if one.of == SMALLER
+            else {"difference": one.difference, "ratio": one.ratio}
+        )
+        for kind, contrast in kinds.items():
             row = _row(analysis, one.arm, kind, one.column, one.of, contrast.value, contrast.low, contrast.high)
             tested = {"p_holm": _number(one.adjusted_p), "told_apart": "yes" if one.resolved else "no"}
             rows.append(row | tested | {"more_runs": "" if one.more_blocks is None else one.more_blocks})
-    for arm, found in analysis.superiority.items():
-        rows.append(
-            _row(analysis, arm, "probability", "commit_to_presented_ms", "smaller", found.value, found.low, found.high)
-        )
     return rows
 
 

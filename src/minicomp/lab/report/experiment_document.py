@@ -6,15 +6,22 @@ machine, and how to get it again. Pictures have their place in it (`Section.pict
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from minicomp.lab.pipeline.percentiles import PERMILLES
 from minicomp.lab.report import experiment_words as words
 from minicomp.lab.statistics.analysis import Analysis, ArmAnalysis, Summary
-from minicomp.lab.statistics.measures import LATENCY, MEASURES, PRIMARY
+from minicomp.lab.statistics.measures import LATENCY, MEASURES, PRIMARY, SMALLER
+from minicomp.lab.statistics.results import RunResult
 
+LATENCY_PARAMETERS = (
+    "clocksource", "cpuidle", "hugepages", "idle", "intel_idle", "intel_pstate", "irqaffinity", "isolcpus",
+    "mitigations", "nohz", "nosmt", "preempt", "processor.max_cstate", "rcu_nocb", "skew_tick", "threadirqs",
+    "transparent_hugepage", "tsc",
+)  # fmt: skip
+"""Beginnings of the kernel parameters that matter here; what else stands on the command line is nobody's business."""
 SHOWN_HOST_FACTS = ("host", "kernel", "machine", "cpu", "cpus", "memory_kib", "hypervisor", "governor", "sched_ext")
 """First in the table of the machine; the other facts follow by name."""
 LONGEST_FACT = 100
@@ -49,20 +56,10 @@ class Section:
 
 def sections(analysis: Analysis) -> list[Section]:
     """The report; the first section is the answer."""
-    return [
-        _answer(analysis),
-        _arms(analysis),
-        _left_out(analysis),
-        _pictures(analysis),
-        _differences(analysis),
-        _percentiles(analysis),
-        _omission(analysis),
-        _causes(analysis),
-        _knobs(analysis),
-        _machine(analysis),
-        _reproduce(analysis),
-        _method(analysis),
-    ]
+    numbers = [_pictures, _differences, _percentiles, _omission, _causes] if analysis.results.usable else []
+    arms = [_arms] if analysis.results.usable else []
+    makers = (_answer, *arms, _left_out, *numbers, _knobs, _machine, _reproduce, _method)
+    return [make(analysis) for make in makers]
 
 
 def heading(analysis: Analysis) -> str:
@@ -82,12 +79,15 @@ def origins(analysis: Analysis) -> list[str]:
 
 
 def _answer(analysis: Analysis) -> Section:
+    title = analysis.results.question or "What came out"
+    if not analysis.results.usable:
+        runs = len(analysis.results.runs)
+        return Section(title, (f"Nothing can be said: none of the {runs} runs is usable. The reasons are below.",))
     others = [arm for arm in analysis.arms if arm.name != analysis.baseline] or list(analysis.arms)
     said = [words.verdict(analysis, arm) for arm in others]
     said += [sentence for arm in others if (sentence := words.latency_verdict(analysis, arm))]
-    if warning := words.caution(analysis):
-        said.append(warning)
-    return Section(analysis.results.question or "What came out", tuple(said))
+    said += words.cautions(analysis)
+    return Section(title, tuple(said))
 
 
 def _arms(analysis: Analysis) -> Section:
@@ -120,11 +120,22 @@ def _arms(analysis: Analysis) -> Section:
 
 def _left_out(analysis: Analysis) -> Section:
     left_out = analysis.results.left_out
+    disturbed = analysis.results.disturbed_in_use
     if not left_out:
-        return Section("Runs left out", (f"None: all {len(analysis.results.runs)} runs count.",))
+        said = "None." if disturbed else f"None: all {len(analysis.results.runs)} runs count."
+        return Section("Runs left out", (said,), _disturbed_table(disturbed))
     rows = tuple((run.stem, run.status, "; ".join(run.reasons) or words.UNKNOWN) for run in left_out)
     said = f"{len(left_out)} of {len(analysis.results.runs)} runs take no part in any number or picture."
-    return Section("Runs left out", (said,), (Table(("run", "status", "reason"), rows, left=3),))
+    table = Table(("run", "status", "reason"), rows, left=3)
+    return Section("Runs left out", (said,), (table, *_disturbed_table(disturbed)))
+
+
+def _disturbed_table(runs: Sequence[RunResult]) -> tuple[Table, ...]:
+    """Runs that count although they were disturbed."""
+    if not runs:
+        return ()
+    rows = tuple((run.stem, "; ".join(run.reasons)) for run in runs)
+    return (Table(("run", "disturbed, but counted"), rows, left=2, title="Counted because it was asked for"),)
 
 
 def _differences(analysis: Analysis) -> Section:
@@ -132,7 +143,7 @@ def _differences(analysis: Analysis) -> Section:
     rows: list[tuple[str, ...]] = []
     marked: set[int] = set()
     for one in sorted(analysis.comparisons, key=lambda one: (one.family != PRIMARY,)):
-        show: Callable[[float], str] = words.percent if one.of == "rate" else words.milliseconds
+        show: Callable[[float], str] = words.percent if one.of in ("rate", SMALLER) else words.milliseconds
         if one.resolved:
             marked.add(len(rows))
         rows.append(
@@ -153,10 +164,10 @@ def _differences(analysis: Analysis) -> Section:
     resolved = len(marked)
     said = f"{resolved} of {len(rows)} comparisons with {analysis.baseline} are told apart with that many frames."
     note = (
-        "Durations in ms. The first family of tests is compositor-side misses and the latency's p50 and p99; the rest "
-        "is the second. p is corrected by Holm within its family, and below 0.05 counts as told apart. More runs: an "
-        "arm, for a difference as large as the one seen; too many: over 200 times as many. Could have seen: the "
-        "smallest difference that these runs find with a probability of 80 %."
+        "Durations in ms. The first family of tests is compositor-side misses and the latency (smaller in that share "
+        "of pairs of frames, p50, p99); the rest is the second. p is corrected by Holm within its family, and below "
+        "0.05 counts as told apart. More runs: an arm, for a difference as large as the one seen; too many: over 200 "
+        "times as many. Could have seen: the smallest difference that these runs find with a probability of 80 %."
     )
     table = Table(head, tuple(rows), left=2, note=note, marked=frozenset(marked))
     return Section("What could be told apart", (said,), (table,))
@@ -240,8 +251,8 @@ def _machine(analysis: Analysis) -> Section:
     runs = [run for run in analysis.results.runs if run.host_before]
     if not runs:
         return Section("The machine", ("Nothing was recorded.",), aside=True)
-    before = _spread(run.host_before for run in runs)
-    after = _spread(run.host_after for run in runs)
+    before = _spread(_relevant(run.host_before) for run in runs)
+    after = _spread(_relevant(run.host_after) for run in runs)
     names = [name for name in SHOWN_HOST_FACTS if name in before]
     names += sorted(name for name in before if name not in SHOWN_HOST_FACTS)
     rows: list[tuple[str, ...]] = []
@@ -330,6 +341,14 @@ def _plain(value: Any) -> str:
     else:
         text = "–" if value is None else str(value)
     return text if len(text) <= LONGEST_FACT else text[: LONGEST_FACT - 1] + "…"
+
+
+def _relevant(facts: dict[str, Any]) -> dict[str, Any]:
+    """With the command line cut down to what can make a difference."""
+    if "cmdline" not in facts:
+        return facts
+    parameters = str(facts["cmdline"]).partition(" -- ")[0].split()
+    return {**facts, "cmdline": " ".join(word for word in parameters if word.startswith(LATENCY_PARAMETERS))}
 
 
 def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:

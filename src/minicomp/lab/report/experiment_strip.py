@@ -43,16 +43,20 @@ def _lane(canvas: Canvas, arm: ArmFrames, begin: float, width: int, y: Scale, *,
     column = np.minimum(np.arange(count) * columns // max(count, 1), columns - 1)
     values = arm.columns["ms_between_presents"]
     known = ~np.isnan(values)
-    low, high = np.full(columns, np.inf), np.full(columns, -np.inf)
-    np.minimum.at(low, column[known], values[known])
-    np.maximum.at(high, column[known], values[known])
-    drawn = np.flatnonzero(np.isfinite(low))
-    # A column whose frames are all alike still gets a pixel.
-    spans = [(LEFT + n + 0.5, y(float(low[n])) + 0.75, y(float(high[n])) - 0.75) for n in drawn.tolist()]
-    canvas.bars(spans, f"strip a{arm.place % 8}")
-    over = [(LEFT + n + 0.5, begin - 1.0, begin + 3.0) for n in drawn.tolist() if high[n] > y.high]
+    style = f"strip a{arm.place % 8}"
+    if count <= columns:
+        # Fewer frames than pixels: a line through all of them.
+        canvas.polyline([(x(float(n)), y(float(values[n]))) for n in np.flatnonzero(known).tolist()], style)
+    else:
+        low, high = np.full(columns, np.inf), np.full(columns, -np.inf)
+        np.minimum.at(low, column[known], values[known])
+        np.maximum.at(high, column[known], values[known])
+        drawn = np.flatnonzero(np.isfinite(low)).tolist()
+        # A column whose frames are all alike still gets a pixel.
+        canvas.bars([(LEFT + n + 0.5, y(float(low[n])) + 0.75, y(float(high[n])) - 0.75) for n in drawn], style)
     if cut:
-        canvas.bars(over, "over")
+        over = np.unique(column[known & (values > y.high)]).tolist()
+        canvas.bars([(LEFT + n + 0.5, begin - 1.0, begin + 3.0) for n in over], "over")
     for number in range(len(CAUSES)):
         marked = np.unique(column[arm.cause == number]).tolist()
         canvas.bars([(LEFT + n + 0.5, begin + LANE + 2, begin + LANE + MARKS) for n in marked], f"mark c{number}")

@@ -10,7 +10,7 @@ import math
 
 from minicomp.lab.statistics.analysis import Analysis, ArmAnalysis, Comparison
 from minicomp.lab.statistics.bootstrap import ENOUGH_BLOCKS, Interval
-from minicomp.lab.statistics.measures import LATENCY, words_for
+from minicomp.lab.statistics.measures import LATENCY, SMALLER, words_for
 from minicomp.lab.statistics.rates import Contrast, Rate
 
 UNKNOWN = "–"
@@ -84,6 +84,8 @@ def tested_words(comparison: Comparison) -> str:
         return {"all": "misses, all causes", "compositor": "misses, compositor-side", "client": "misses, client late"}[
             kind
         ]
+    if comparison.of == SMALLER:
+        return f"{words_for(comparison.column)}, smaller in"
     return f"{words_for(comparison.column)}, {comparison.of}"
 
 
@@ -107,6 +109,8 @@ def could_see(comparison: Comparison) -> str:
     smallest = comparison.smallest
     if math.isnan(smallest):
         return UNKNOWN
+    if comparison.of == SMALLER:
+        return f"{50 + 50 * min(smallest, 1.0):.0f} %"
     if comparison.of == "rate":
         return f"{100 * smallest:.2g} points"
     if smallest > 100:
@@ -129,40 +133,49 @@ def verdict(analysis: Analysis, arm: ArmAnalysis) -> str:
 
 
 def latency_verdict(analysis: Analysis, arm: ArmAnalysis) -> str:
-    """Commit to presented, median and p99, against the baseline's; empty for the baseline."""
+    """Commit to presented against the baseline's: all frames, median and p99; empty for the baseline."""
     parts = []
-    for name in ("p50", "p99"):
+    for name in (SMALLER, "p50", "p99"):
         found = analysis.comparison(arm.name, LATENCY, name)
         if found is None:
             continue
+        if name == SMALLER:
+            said = f"smaller than {analysis.baseline}'s in {superiority_words(analysis, arm)} of pairs"
+            outcome = "told apart" if found.resolved else f"not told apart (more runs needed: {_needed(found)})"
+            parts.append(f"{said}: {outcome}")
+            continue
         own, other = milliseconds(found.own), milliseconds(found.other)
-        outcome = (
-            f"{ratio_words(found.ratio)} times"
-            if found.resolved
-            else f"not told apart (more runs needed: {_needed(found)})"
-        )
+        outcome = f"{ratio_words(found.ratio)} times" if found.resolved else "not told apart"
         parts.append(f"{name} {own} ms against {other}: {outcome}")
     return f"{arm.name}, commit → presented: {'; '.join(parts)}." if parts else ""
 
 
 def superiority_words(analysis: Analysis, arm: ArmAnalysis) -> str:
-    """Cliff's delta in words; empty for the baseline."""
-    found = analysis.superiority.get(arm.name)
-    if found is None or math.isnan(found.value):
+    """ "58 % [52, 64]": how often the arm has the smaller latency; empty for the baseline."""
+    found = analysis.comparison(arm.name, LATENCY, SMALLER)
+    if found is None or math.isnan(found.own):
         return ""
-    return f"{100 * found.value:.0f} % [{100 * found.low:.0f}, {100 * found.high:.0f}]"
+    low, high = (50 + 50 * end for end in (found.difference.low, found.difference.high))
+    return f"{100 * found.own:.0f} % [{low:.0f}, {high:.0f}]"
 
 
-def caution(analysis: Analysis) -> str:
-    """What the number of runs forbids to conclude; empty when it is sufficient."""
+def cautions(analysis: Analysis) -> list[str]:
+    """What forbids to conclude too much: few runs, disturbed ones."""
+    said = []
     few = [arm for arm in analysis.arms if arm.blocks < ENOUGH_BLOCKS]
-    if not few:
-        return ""
-    listed = ", ".join(f"{arm.name} {arm.blocks}" for arm in few)
-    return (
-        f"Few runs ({listed}): intervals are rough below {ENOUGH_BLOCKS} runs an arm, and with one there are none for "
-        "percentiles."
-    )
+    if few:
+        listed = ", ".join(f"{arm.name} {arm.blocks}" for arm in few)
+        said.append(
+            f"Few runs ({listed}): intervals are rough below {ENOUGH_BLOCKS} runs an arm, and with one there are none "
+            "for percentiles."
+        )
+    disturbed = len(analysis.results.disturbed_in_use)
+    if disturbed:
+        said.append(
+            f"{disturbed} of the {len(analysis.results.usable)} runs were disturbed by something else and are counted "
+            "all the same, as was asked for: the numbers are those of a busy machine."
+        )
+    return said
 
 
 def _how_different(comparison: Comparison) -> str:

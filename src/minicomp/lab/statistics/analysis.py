@@ -25,6 +25,7 @@ from minicomp.lab.statistics.measures import (
     PRIMARY,
     RATES,
     SECONDARY,
+    SMALLER,
     TESTED,
 )
 from minicomp.lab.statistics.rates import Contrast, Rate, clustered_rate, rate_difference, rate_ratio
@@ -76,7 +77,7 @@ class Comparison:
     column: str
     """A column of MEASURES, or one of RATES followed by " misses"."""
     of: str
-    """"p50" or "p99"; "rate"."""
+    """"p50" or "p99"; "rate"; SMALLER, where `own` and `other` are shares and the difference is Cliff's delta."""
     own: float
     other: float
     difference: Contrast
@@ -86,7 +87,7 @@ class Comparison:
     p: float | None
     """Of the ratio for durations, of the difference for rates and where a duration can be 0; None: not tested."""
     smallest: float
-    """What these runs would have found with 80 %: a difference of rates, or a factor (1.2: 20 %); nan: unknown."""
+    """What these runs would have found with 80 %: a difference of shares, or a factor (1.2: 20 %); nan: unknown."""
     more_blocks: int | None
     """Further runs an arm to find a difference as large as the one seen; 0 when it was resolved; None: see smallest."""
 
@@ -104,8 +105,6 @@ class Analysis:
     """In the order of the plan, those without a usable run too."""
     baseline: str
     comparisons: tuple[Comparison, ...]
-    superiority: dict[str, Contrast]
-    """By arm: the probability that one of its frames had a smaller latency than one of the baseline's."""
 
     def arm(self, name: str) -> ArmAnalysis:
         return next(arm for arm in self.arms if arm.name == name)
@@ -145,17 +144,14 @@ def analyse(results: Results, resamples: int = bootstrap.RESAMPLES) -> Analysis:
     arms = tuple(_arm(pools[name], distributions[name], weights) for name in results.arms)
     baseline = results.baseline
     comparisons: list[Comparison] = []
-    superior: dict[str, Contrast] = {}
     for arm in arms:
         reference = next(one for one in arms if one.name == baseline)
         if arm.name == baseline or not arm.runs or not reference.runs:
             continue
         comparisons += _rate_comparisons(arm, reference, pools)
         comparisons += _percentile_comparisons(arm, reference, distributions, weights)
-        superior[arm.name] = bootstrap.superiority(
-            distributions[arm.name][LATENCY], distributions[baseline][LATENCY], weights
-        )
-    return Analysis(results, arms, baseline, tuple(_corrected_for_number(comparisons)), superior)
+        comparisons.append(_order_comparison(arm, reference, distributions, weights))
+    return Analysis(results, arms, baseline, tuple(_corrected_for_number(comparisons)))
 
 
 def _pool(name: str, runs: tuple[RunResult, ...], blocks: dict[int, int]) -> _Pool:
@@ -293,10 +289,34 @@ def _percentile_comparisons(
     return found
 
 
+def _order_comparison(
+    arm: ArmAnalysis, reference: ArmAnalysis, distributions: dict[str, dict[str, Distribution]], weights: Ints
+) -> Comparison:
+    a, b = (distributions[one.name][LATENCY] for one in (arm, reference))
+    share, error = bootstrap.superiority(a, b, weights)
+    blocks, tests = min(a.blocks, b.blocks), _tests(PRIMARY, distributions)
+    delta = Contrast(2 * share.value - 1, 2 * share.low - 1, 2 * share.high - 1, share.p)
+    return Comparison(
+        arm=arm.name,
+        baseline=reference.name,
+        family=PRIMARY,
+        column=LATENCY,
+        of=SMALLER,
+        own=share.value,
+        other=1 - share.value,
+        difference=delta,
+        ratio=Contrast(math.nan, 0.0, math.inf),
+        p=delta.p,
+        adjusted_p=None,
+        smallest=power.smallest_difference(2 * error, blocks, tests),
+        more_blocks=power.more_blocks(delta.value, 2 * error, blocks, tests),
+    )
+
+
 def _tests(family: str, arms: Collection[str]) -> int:
     """How many tests the family has with that many arms."""
-    rates = 1 if family == PRIMARY else len(RATES) - 1
-    return (len(TESTED[family]) + rates) * (len(arms) - 1)
+    others = 2 if family == PRIMARY else len(RATES) - 1
+    return (len(TESTED[family]) + others) * (len(arms) - 1)
 
 
 def _corrected_for_number(comparisons: list[Comparison]) -> list[Comparison]:

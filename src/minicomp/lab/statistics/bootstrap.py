@@ -158,13 +158,14 @@ def log_ratio_error(a: Floats, b: Floats, blocks: int) -> float:
         return standard_error(np.log(a / b)[1:], blocks)
 
 
-def superiority(a: Distribution, b: Distribution, weights: Ints) -> Contrast:
+def superiority(a: Distribution, b: Distribution, weights: Ints) -> tuple[Contrast, float]:
     """Probability that a sample of `a` is smaller than one of `b`, ties counting half (Mann-Whitney's U / mn).
 
-    Cliff's delta is twice this less one. Samples between two points of the other arm count as at the upper one.
+    With its standard error. Cliff's delta is twice this less one. Samples between two points of the other arm count as
+    at the upper one.
     """
     if not a.count or not b.count:
-        return Contrast(math.nan, 0.0, 1.0)
+        return Contrast(math.nan, 0.0, 1.0), math.nan
     points = np.union1d(a.points, b.points)
     a_counts, b_counts = _onto(a, points), _onto(b, points)
     # [block of a, block of b]: the number of pairs that a wins; a resample's is bilinear in its weights.
@@ -173,8 +174,10 @@ def superiority(a: Distribution, b: Distribution, weights: Ints) -> Contrast:
     pairs = np.outer(a_counts.sum(axis=1), b_counts.sum(axis=1)).astype(np.float64)
     won, all_pairs = (np.einsum("ri,ij,rj->r", weights, table, weights) for table in (wins, pairs))
     share = np.divide(won, all_pairs, out=np.full(len(won), np.nan), where=all_pairs > 0)
-    found = _t_contrast(share, min(a.blocks, b.blocks), 0.5, lambda value: value)
-    return Contrast(found.value, max(0.0, found.low), min(1.0, found.high), found.p)
+    blocks = min(a.blocks, b.blocks)
+    found = _t_contrast(share, blocks, 0.5, lambda value: value)
+    within = Contrast(found.value, max(0.0, found.low), min(1.0, found.high), found.p)
+    return within, standard_error(share[1:], blocks)
 
 
 def standard_error(replicates: Floats, blocks: int) -> float:

@@ -20,6 +20,7 @@ from minicomp.lab.pipeline.tables import Floats
 from minicomp.lab.statistics.measures import MEASURES
 
 OK = "ok"
+DISTURBED = "disturbed"
 MISSING = "missing"
 """Status of a run that was planned and has no result. The others are the runner's: ok, disturbed, untreated, failed."""
 
@@ -79,10 +80,6 @@ class RunResult:
     def stem(self) -> str:
         return self.path.stem
 
-    @property
-    def usable(self) -> bool:
-        return self.status == OK
-
     @cached_property
     def frames(self) -> Frames:
         """The rows; read once. Raises MinicompError."""
@@ -106,14 +103,24 @@ class Results:
     runs: tuple[RunResult, ...]
     definition: dict[str, Any] = field(repr=False)
     """The experiment file."""
+    with_disturbed: bool = False
+    """Disturbed runs count too: for a look where nothing else is to be had."""
 
     @property
     def usable(self) -> tuple[RunResult, ...]:
-        return tuple(run for run in self.runs if run.usable)
+        return tuple(run for run in self.runs if self._counts(run))
 
     @property
     def left_out(self) -> tuple[RunResult, ...]:
-        return tuple(run for run in self.runs if not run.usable)
+        return tuple(run for run in self.runs if not self._counts(run))
+
+    @property
+    def disturbed_in_use(self) -> tuple[RunResult, ...]:
+        """Runs that count although something spoiled them; empty unless that was asked for."""
+        return tuple(run for run in self.usable if run.status != OK)
+
+    def _counts(self, run: RunResult) -> bool:
+        return run.status == OK or (self.with_disturbed and run.status == DISTURBED)
 
     def usable_of(self, arm: str) -> tuple[RunResult, ...]:
         return tuple(run for run in self.usable if run.arm == arm)
@@ -122,7 +129,7 @@ class Results:
         return sum(run.arm == arm for run in self.runs)
 
 
-def read_results(folder: str | Path) -> Results:
+def read_results(folder: str | Path, *, with_disturbed: bool = False) -> Results:
     """Reads a folder. Raises MinicompError when it is none of ours."""
     folder = Path(folder)
     plan = _read_json(folder / "plan.json")
@@ -142,6 +149,7 @@ def read_results(folder: str | Path) -> Results:
             schedule=plan["schedule"],
             runs=runs,
             definition=definition,
+            with_disturbed=with_disturbed,
         )
     except (KeyError, TypeError) as error:
         raise _unreadable(folder / "plan.json", f"lacks {error}") from error
@@ -181,7 +189,7 @@ def _run(folder: Path, planned: dict[str, Any]) -> RunResult:
         record = _read_json(path)
     status, reasons = str(record["status"]), tuple(map(str, record.get("reasons", ())))
     table = path.with_suffix(".parquet")
-    if status == OK and not table.exists():
+    if status in (OK, DISTURBED) and not table.exists():
         status, reasons = MISSING, (f"{table.name} is not there",)
     host = record.get("host", {})
     return RunResult(
