@@ -43,7 +43,7 @@ from minicomp.testing import client as wayland
 from minicomp.testing.image import compare
 from minicomp.testing.instance import InProcess, configure
 from tests.headless.conftest import CLIENTS
-from tests.headless.programs import shown_window, start
+from tests.headless.programs import start
 
 
 @contextmanager
@@ -78,12 +78,17 @@ class Running:
 
     def window(self, stack: ExitStack, colour: int = 0x3366CC, size: tuple[int, int] = (200, 100)) -> wayland.Window:
         client = stack.enter_context(wayland.Client(self.instance.compositor.socket))
+        mapped_before = self.mapped()
         window = wayland.Window(client, title="a title", app_id="an.app")
         window.initial_commit(self.instance.wait_for)
         window.commit(*size, colour)
         client.roundtrip()
-        shown_window(self.instance)
+        self.instance.wait_for(lambda: self.mapped() > mapped_before, "the window")
+        self.instance.settle()  # policy has placed and focused it
         return window
+
+    def mapped(self) -> int:
+        return sum(window.told_mapped for window in self.instance.dispatcher.windows)
 
 
 @pytest.fixture
