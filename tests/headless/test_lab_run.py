@@ -99,7 +99,10 @@ def test_two_arms_two_runs_each(file: Path, tmp_path: Path) -> None:
         check_run(out, stem, run["arm"])
     # The run file of each arm's first run is kept.
     first = {run["arm"]: f"{run['number']:04d}-{run['arm']}.mct" for run in reversed(plan["runs"])}
-    assert {path.name for path in (out / "traces").iterdir()} == set(first.values())
+    assert {path.name for path in (out / "traces").glob("*.mct")} == set(first.values())
+    assert "tiny: 2 arms, 4 of 4 runs" in result.stdout
+    assert (out / "report.txt").read_text().strip() == result.stdout.strip()
+    assert "<html" in (out / "report.html").read_text()
 
     # Nothing of it is done again.
     before = {path: path.stat().st_mtime_ns for path in (out / "runs").iterdir()}

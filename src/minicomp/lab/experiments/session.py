@@ -29,6 +29,7 @@ from minicomp.lab.experiments.spec import Arm, Experiment, Load, Schedule
 READY_S = 60.0
 """How long a compositor may take to start: emulated machines need most of it."""
 COMPOSITOR_GRACE_S = 15.0
+RESTORED_S = 5.0
 LOG_LINES = 12
 
 
@@ -77,10 +78,18 @@ def run_session(
         record,
         log_path=log_path,
         settings_before=before,
-        settings_after=host.settings(),
+        settings_after=_settings_after(before),
         moment_before=moment_before,
         moment_after=host.moment(),
     )
+
+
+def _settings_after(before: dict[str, str]) -> dict[str, str]:
+    """How the machine is set afterwards: a helper whose compositor was killed restores it by itself, a little later."""
+    end_s = time.monotonic() + RESTORED_S
+    while host.changed(before, after := host.settings()) and time.monotonic() < end_s:
+        time.sleep(0.1)
+    return after
 
 
 def _measured(
