@@ -13,7 +13,8 @@ The cause is the stage that exceeded its plan most. The rules, in this order; th
 3. It was handed over early enough (`plans.latest_ns`), or time is stepped: *KMS late*.
 4. A point of the frame is missing in the trace, or nothing was planned: *unknown*.
 5. It was handed over too late. Each stage's excess over its plan is taken, and the largest one names the cause:
-   - the plan itself, when a frame of the usual cost would have been too late: *client late* when the content came only
+   - the plan itself (also when it is only a quarter of the lateness: it came first), when a frame of the usual cost
+     would have been too late: *client late* when the content came only
      then; *wake late* or *lock wait* when the loop thread learned so late of the flip before; else *prediction error*
      (the pacing tried a smaller latch, or aimed at a vblank that it could not reach);
    - planned start to composing, without lock waits: *wake late*;
@@ -60,6 +61,8 @@ CAUSES: tuple[CauseName, ...] = (
 OFF_GRID = {Origin.HARDWARE: 1 / 8, Origin.MODELLED: 1 / 8}
 OFF_GRID_OTHERWISE = 1 / 3
 EXPLAINS_SHARE = 0.5
+HOPELESS_SHARE = 0.25
+"""A plan that alone makes a frame so much of its lateness late comes before what happened later."""
 BACK_NS = 50_000_000
 """A plan made when a flip is told may begin before that: its vblank wanted it to."""
 
@@ -194,7 +197,7 @@ class _Explainer:
         plan, reason = self._plan_error(row, sum(usual.values()))
         worst = max(excess, key=lambda name: excess[name])
         times = {"missing": missing_ns, "plan": plan, **excess}
-        if plan >= excess[worst] and plan > 0:
+        if plan >= min(excess[worst], HOPELESS_SHARE * missing_ns) and plan > 0:
             return Reason(reason.name, reason.evidence, times)
         if sum(excess.values()) + plan < EXPLAINS_SHARE * missing_ns:
             sentence = f"handed over {ms(missing_ns)} too late, and no stage took longer than usual"
@@ -281,19 +284,18 @@ class _Explainer:
                 if not slots:
                     continue
                 own.add(slots)
-                name, evidence, times = look(answer, row, surface_id)
+                name, evidence, times = look(answer, surface_id)
                 frame_id = int(self.frames_.frame_id[row])
                 yield Cause(name, evidence, output_id, frame_id, row, surface_id, slots[0], len(slots), times)
 
-    def _question(self, answer: Answer, row: int, surface_id: int) -> Reason:
+    def _question(self, answer: Answer, surface_id: int) -> Reason:
         """Why the surface was asked so late."""
         who = self.joined.run.name("surface", surface_id)
         late = answer.callback_ns - answer.ask_by_ns
-        return self.closer.late_action(
-            row, answer.ask_by_ns, answer.callback_ns, f"asked {who} for its frame {ms(late)} late"
-        )
+        what = f"asked {who} for its frame {ms(late)} late"
+        return self.closer.asked_late(answer.ask_by_ns, answer.callback_ns, what)
 
-    def _answer(self, answer: Answer, _row: int, surface_id: int) -> Reason:
+    def _answer(self, answer: Answer, surface_id: int) -> Reason:
         times = {"answer": answer.late_ns, "loop wait": answer.loop_wait_ns}
         who = self.joined.run.name("surface", surface_id)
         taken = ms(answer.request_ns - answer.callback_ns)

@@ -94,6 +94,8 @@ class Closer:
         keys = joined.frames.output_id << 32 | joined.frames.frame_id
         self.thread = dict(zip(records.frame[composed].tolist(), records.source[composed].tolist(), strict=True))
         self.keys = keys
+        asked = records.of(Point.FRAME_CALLBACK)
+        self.asked_by = dict(zip(records.t_ns[asked].tolist(), records.source[asked].tolist(), strict=True))
         waits, holds = records.of(Point.LOCK_WAIT_END), records.of(Point.LOCK_HOLD)
         begins = records.of(Point.LOCK_WAIT_BEGIN)
         begin = before(records.source[waits], waits, records.source[begins], begins)
@@ -138,25 +140,25 @@ class Closer:
         found = self._in_kernel("mc-loop", event_ns, handled_ns, late)
         if found is not None:
             return found
-        turns = self.joined.turns
-        turn = int(np.searchsorted(turns.dispatch_begin_ns, handled_ns, "right")) - 1
+        waited = self._loop_waited(event_ns, handled_ns)
         sentence = f"mc-loop learned of the flip before {ms(late)} after it"
-        if turn >= 0 and turns.wake_ns[turn] != MISSING:
-            waited = int(turns.dispatch_begin_ns[turn] - max(turns.wake_ns[turn], event_ns))
-            if waited >= DECIDES_SHARE * late:
-                held = self.holder(Source.LOOP, handled_ns - waited, handled_ns)
-                by = "" if held is None else f", held by {source_name(held)}"
-                return Reason("lock wait", f"{sentence}: it waited {ms(waited)} for the compositor lock{by}")
+        if waited >= DECIDES_SHARE * late:
+            held = self.holder(Source.LOOP, event_ns, handled_ns)
+            by = "" if held is None else f", held by {source_name(held)}"
+            return Reason("lock wait", f"{sentence}: it waited {ms(waited)} for the compositor lock{by}")
         return Reason("wake late", sentence)
 
-    def late_action(self, row: int, due_ns: int, done_ns: int, what: str) -> Reason:
-        """Why the thread that composed a frame did something else too late."""
-        thread, late = self._thread(row), done_ns - due_ns
-        mine = (self.wait_by == self._source(row)) & (self.wait_end > due_ns) & (self.wait_end <= done_ns)
+    def asked_late(self, due_ns: int, done_ns: int, what: str) -> Reason:
+        """Why the frame callback that was sent at `done_ns` came too late."""
+        source = self.asked_by.get(done_ns, int(Source.RENDER))
+        thread, late = THREADS.get(Source(source), "mc-render"), done_ns - due_ns
+        mine = (self.wait_by == source) & (self.wait_end > due_ns) & (self.wait_end <= done_ns)
         waited = int((self.wait_end[mine] - np.maximum(self.wait_begin[mine], due_ns)).sum())
+        if source == Source.LOOP:
+            waited = max(waited, self._loop_waited(due_ns, done_ns))
         times = {"late": late, "lock": waited}
         if waited >= DECIDES_SHARE * late:
-            held = self.holder(self._source(row), due_ns, done_ns)
+            held = self.holder(source, due_ns, done_ns)
             by = "" if held is None else f", held by {source_name(held)}"
             return Reason("lock wait", f"{thread} {what}: it waited {ms(waited)} for the compositor lock{by}", times)
         found = self._in_kernel(thread, due_ns, done_ns, late)
@@ -165,6 +167,13 @@ class Closer:
         if self._overran(due_ns - RECENT_NS, done_ns):
             return Reason("deadline throttled", f"{thread} {what}: its deadline budget was spent", times)
         return Reason("wake late", f"{thread} {what}", times)
+
+    def _loop_waited(self, begin_ns: int, end_ns: int) -> int:
+        """How long the loop thread, woken, waited for lock and gate between two times."""
+        turns = self.joined.turns
+        mine = (turns.wake_ns != MISSING) & (turns.dispatch_begin_ns > begin_ns) & (turns.wake_ns < end_ns)
+        ends = np.minimum(turns.dispatch_begin_ns[mine], end_ns)
+        return int((ends - np.maximum(turns.wake_ns[mine], begin_ns)).sum())
 
     def holder(self, waiter: int, begin_ns: int, end_ns: int) -> int | None:
         """The thread (a Source) that held the lock longest between two times, or that a waiter found holding it."""

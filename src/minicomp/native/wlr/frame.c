@@ -5,6 +5,7 @@
  * held. */
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <wlr/types/wlr_output.h>
 #include <wlr/types/wlr_output_damage.h>
 
@@ -33,31 +34,37 @@ static uint32_t saturate(uint64_t value)
     return value > 255 ? 255 : (uint32_t)value;
 }
 
+/* What the composing thread had used at its last frame: loop and render thread each have their own. */
+struct usage {
+    uint64_t cpu_ns, nvcsw, nivcsw, minflt, majflt;
+};
+static _Thread_local struct usage last_usage;
+
 static void trace_sched(struct mc_output *output)
 {
     struct mc_server *server = output->server;
     if (!mc_trace_on(&server->trace)) {
         return;
     }
-    struct rusage usage;
-    getrusage(RUSAGE_THREAD, &usage);
-    uint64_t cpu_ns =
-        ((uint64_t)usage.ru_utime.tv_sec + (uint64_t)usage.ru_stime.tv_sec) * MC_NSEC_PER_SEC +
-        ((uint64_t)usage.ru_utime.tv_usec + (uint64_t)usage.ru_stime.tv_usec) * MC_NSEC_PER_USEC;
-    uint64_t nvcsw = (uint64_t)usage.ru_nvcsw, nivcsw = (uint64_t)usage.ru_nivcsw;
-    uint64_t minflt = (uint64_t)usage.ru_minflt, majflt = (uint64_t)usage.ru_majflt;
-    if (server->last_cpu_ns != 0) {
-        uint32_t flags = saturate(nvcsw - server->last_nvcsw) | saturate(nivcsw - server->last_nivcsw) << 8 |
-                         saturate(minflt - server->last_minflt) << 16 |
-                         saturate(majflt - server->last_majflt) << 24;
+    struct timespec cpu; /* getrusage's CPU time is up to a tick old */
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu);
+    struct rusage rusage;
+    getrusage(RUSAGE_THREAD, &rusage);
+    struct usage now = {
+        .cpu_ns = (uint64_t)cpu.tv_sec * MC_NSEC_PER_SEC + (uint64_t)cpu.tv_nsec,
+        .nvcsw = (uint64_t)rusage.ru_nvcsw,
+        .nivcsw = (uint64_t)rusage.ru_nivcsw,
+        .minflt = (uint64_t)rusage.ru_minflt,
+        .majflt = (uint64_t)rusage.ru_majflt,
+    };
+    if (last_usage.cpu_ns != 0) {
+        uint32_t flags =
+            saturate(now.nvcsw - last_usage.nvcsw) | saturate(now.nivcsw - last_usage.nivcsw) << 8 |
+            saturate(now.minflt - last_usage.minflt) << 16 | saturate(now.majflt - last_usage.majflt) << 24;
         mc_trace_now(&server->trace, MC_POINT_SCHED, output->id, output->frame_id, 0,
-                     cpu_ns - server->last_cpu_ns, flags);
+                     now.cpu_ns - last_usage.cpu_ns, flags);
     }
-    server->last_cpu_ns = cpu_ns;
-    server->last_nvcsw = nvcsw;
-    server->last_nivcsw = nivcsw;
-    server->last_minflt = minflt;
-    server->last_majflt = majflt;
+    last_usage = now;
 }
 
 /* ---- planning ---- */

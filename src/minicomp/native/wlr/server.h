@@ -145,7 +145,6 @@ struct mc_server {
     int terminate_fd; /* libwayland's own, duplicated: wl_display_terminate was called */
     _Atomic bool stop;
     uint64_t refused_since_ns; /* the DRM device takes no frame; 0: it does (device_lost.c) */
-    uint64_t last_cpu_ns, last_nvcsw, last_nivcsw, last_minflt, last_majflt; /* at the last composed frame */
 
     struct wl_protocol_logger *protocol_logger;
     struct wl_listener new_output, new_surface, client_created, backend_destroy, drm_destroy, layout_change;

@@ -229,6 +229,9 @@ int mc_vdisplay_plug(struct mc_server *server, int connector, int width, int hei
 int mc_vdisplay_unplug(struct mc_server *server, int connector);
 /* The next `count` flips are shown `vblanks` late, or (vblanks = 0) refused at commit. */
 int mc_vdisplay_inject_fault(struct mc_server *server, int connector, int vblanks, int count);
+/* A display that loses its rhythm: every vblank, that of a pending flip too, comes shift_ns later from now
+ * on. 0 or -ENOENT. */
+int mc_vdisplay_shift(struct mc_server *server, int connector, uint64_t shift_ns);
 /* Time of the next vblank at or after t_ns, or 0 when there is no such connector. */
 uint64_t mc_vdisplay_next_vblank(struct mc_server *server, int connector, uint64_t t_ns);
 

@@ -376,6 +376,21 @@ int mc_vdisplay_inject_fault(struct mc_server *server, int connector, int vblank
     return output != NULL ? 0 : -ENOENT;
 }
 
+int mc_vdisplay_shift(struct mc_server *server, int connector, uint64_t shift_ns)
+{
+    mc_verb_begin(server);
+    struct vdisplay *display = vdisplay_of(server);
+    struct voutput *output = display != NULL ? find(display, connector) : NULL;
+    if (output != NULL) {
+        output->vblank.base_ns += shift_ns;
+        if (output->flip_pending) {
+            mc_timer_arm(&output->timer, mc_vblank_time(&output->vblank, output->flip_seq));
+        }
+    }
+    mc_verb_end(server);
+    return output != NULL ? 0 : -ENOENT;
+}
+
 uint64_t mc_vdisplay_next_vblank(struct mc_server *server, int connector, uint64_t t_ns)
 {
     mc_verb_begin(server);
