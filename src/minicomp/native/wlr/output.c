@@ -468,6 +468,8 @@ int mc_output_capture(struct mc_server *server, uint64_t handle)
 int mc_output_capture_take(struct mc_server *server, uint64_t handle, uint8_t *pixels_ret, size_t size,
                            int32_t *width_ret, int32_t *height_ret)
 {
+    uint8_t *taken = NULL; /* copied without the lock: a large picture takes longer than a frame may wait */
+    size_t needed = 0;
     mc_verb_begin(server);
     struct mc_output *output = find(server, handle);
     int result = 0;
@@ -478,15 +480,20 @@ int mc_output_capture_take(struct mc_server *server, uint64_t handle, uint8_t *p
     } else {
         *width_ret = output->capture_width;
         *height_ret = output->capture_height;
-        size_t needed = (size_t)output->capture_width * (size_t)output->capture_height * 4;
+        needed = (size_t)output->capture_width * (size_t)output->capture_height * 4;
         if (needed > size) {
             result = -ENOSPC;
         } else {
-            memcpy(pixels_ret, output->capture, needed);
+            taken = output->capture;
+            output->capture = NULL;
             mc_capture_drop(output);
         }
     }
-    mc_verb_end(server);
+    mc_look_end(server);
+    if (taken != NULL) {
+        memcpy(pixels_ret, taken, needed);
+        free(taken);
+    }
     return result;
 }
 
