@@ -14,7 +14,7 @@ from minicomp.config.knobs import KnobSettings, ThreadKnobs
 from minicomp.errors import ConfigError, PreconditionError
 from minicomp.lab.knobs import privileges
 from minicomp.lab.knobs.apply import KnobSession
-from minicomp.lab.knobs.knob import Effect, KnobRefused, MemoryState, Stage, Subject
+from minicomp.lab.knobs.knob import Effect, KnobRefused, MemoryState, Stage, StartedWith, Subject
 from minicomp.lab.knobs.reservation import is_derived
 from minicomp.native.wlr import ffi, lib
 
@@ -97,9 +97,9 @@ class CompositorKnobs:
 
     def _describe(self) -> Subject:
         compositor = self._compositor
-        server = compositor.server if compositor is not None else None
-        if server is None:
+        if compositor is None or compositor.server is None:
             return Subject(os.getpid())
+        server = compositor.server
         clients = ffi.new("struct mc_client_info[]", _MAX_CLIENTS)
         count = min(_MAX_CLIENTS, lib.mc_clients_list(server, clients, _MAX_CLIENTS))
         return Subject(
@@ -111,7 +111,7 @@ class CompositorKnobs:
             cpu_per_refresh_ns=lambda thread, quantile: int(lib.mc_usage_ns(server, _SOURCES[thread], quantile)),
             overruns=lambda: int(lib.mc_overrun_count(ffi.NULL)),
             wake=lambda: lib.mc_threads_wake(server),
-            memory=lambda: _memory_state(server),
+            memory=lambda: _memory_state(compositor),
             lock_inherits=lambda: bool(lib.mc_server_lock_inherits(server)),
         )
 
@@ -144,11 +144,19 @@ def _derives(table: ThreadKnobs) -> bool:
     return table.policy == "deadline" and is_derived(table)
 
 
-def _memory_state(server: Any) -> MemoryState:
+def _memory_state(compositor: Compositor) -> MemoryState:
+    server, knobs = compositor.server, compositor.config.knobs
+    started_with = StartedWith(
+        bool(knobs.memory.populate),
+        bool(knobs.thp.advise_buffers),
+        knobs.memory.released or "keep",
+        knobs.memory.prefault_stack_kib or 0,
+    )
     regions = ffi.new("struct mc_memory_region[]", _MAX_REGIONS)
     counts = ffi.new("struct mc_memory_counts *")
     count = min(_MAX_REGIONS, lib.mc_memory_regions(server, regions, _MAX_REGIONS, counts))
     return MemoryState(
+        started_with,
         tuple((_MEMORY_KINDS[region.kind], region.address, region.bytes) for region in regions[0:count]),
         counts.populated,
         counts.advised,

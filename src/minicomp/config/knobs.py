@@ -104,11 +104,21 @@ class HugePageKnobs(KnobTable, frozen=True):
 class MemoryKnobs(KnobTable, frozen=True):
     """Page faults: taken before they can be in somebody's way."""
 
-    lock_all: bool | None = None  # mlockall(MCL_CURRENT | MCL_FUTURE)
+    lock_all: bool | None = None  # mlockall(MCL_CURRENT | MCL_FUTURE): every page now, and of what is mapped later
+    lock_on_fault: bool | None = None  # with lock_all: pages stay once they were touched (MCL_ONFAULT); default false
     populate: bool | None = None  # frame buffers and trace rings are mapped whole
     prefault_stack_kib: Annotated[int, Meta(ge=0, le=8192, description="KiB, 0 to 8192")] | None = None
     released: Literal["keep", "wipe", "recycle"] | None = None  # MADV_DONTNEED, MADV_FREE
-    hugetlb_pool: Literal["none", "2M", "1G"] | None = None
+    hugetlb_pool: Literal["none", "2M", "1G"] | None = None  # pages reserved for clients' buffers, and clients told so
+    hugetlb_pages: Annotated[int, Meta(ge=1, le=65536, description="1 to 65536 pages")] | None = (
+        None  # default: 32 of 2M, 1 of 1G
+    )
+
+    def __post_init__(self) -> None:
+        if self.lock_on_fault is not None and not self.lock_all:
+            raise ValueError("lock_on_fault needs lock_all = true")
+        if self.hugetlb_pages is not None and self.hugetlb_pool in (None, "none"):
+            raise ValueError('hugetlb_pages needs hugetlb_pool = "2M" or "1G"')
 
 
 class SystemKnobs(KnobTable, frozen=True):

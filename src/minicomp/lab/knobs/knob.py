@@ -34,9 +34,19 @@ class Stage(IntEnum):
     RUNNING = 1  # loop and render thread exist, nothing has said "ready" yet
 
 
+class StartedWith(NamedTuple):
+    """How the compositor's own memory is mapped: settled when it starts."""
+
+    populate: bool
+    advise: bool
+    released: str
+    stack_kib: int
+
+
 class MemoryState(NamedTuple):
     """The compositor's own big memory (native/pure/memory.h), and what the kernel said to the advice on it."""
 
+    started_with: StartedWith
     regions: tuple[tuple[str, int, int], ...]  # "ring", "frame" or "stack"; address; bytes
     populated: int  # calls that worked
     advised: int

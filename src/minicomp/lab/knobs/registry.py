@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from minicomp.lab.knobs import cpuset, operations, scheduler, system
+from minicomp.lab.knobs import cpuset, hugepages, lock, memory, operations, scheduler, system
 
 if TYPE_CHECKING:
     from minicomp.config.knobs import KnobSettings
     from minicomp.lab.knobs.knob import Knob
 
-FAMILIES = (system, cpuset, scheduler)
+FAMILIES = (system, hugepages, memory, lock, cpuset, scheduler)
 
 
 def knobs_for(settings: KnobSettings) -> list[Knob]:
