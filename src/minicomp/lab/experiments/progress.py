@@ -24,7 +24,7 @@ class Progress:
         self._took_s: list[float] = []
         self._begun_s = 0.0
         self._bar = _bar(self._stream) if self._stream.isatty() else None
-        self._task = self._bar.add_task("", total=len(plan.runs), left="") if self._bar else None
+        self._task = self._bar.add_task("starting", total=len(plan.runs), left=self._time_left()) if self._bar else None
         self.statuses: dict[str, int] = {}
 
     def __enter__(self) -> Self:
@@ -51,6 +51,7 @@ class Progress:
         self.statuses[status] = self.statuses.get(status, 0) + 1
         if new and record["counts"]:
             self._took_s.append(time.monotonic() - self._begun_s)
+        self._begun_s = 0.0
         words = _words(record)
         if self._bar:
             if new and status != "ok":
@@ -70,8 +71,8 @@ class Progress:
     def _time_left(self) -> str:
         each_s = sum(self._took_s) / len(self._took_s) if self._took_s else self._plan.run_s
         seconds = len(self._left) * each_s
-        if self._left and self._begun_s:
-            seconds -= min(time.monotonic() - self._begun_s, each_s) if self._bar else 0
+        if self._begun_s:
+            seconds -= min(time.monotonic() - self._begun_s, each_s)
         return clock(seconds)
 
 
