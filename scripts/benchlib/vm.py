@@ -84,18 +84,19 @@ def measure_all(
     plan: Plan, names: Sequence[str] = (), keep: Path | None = None, *, twice: bool = False
 ) -> dict[str, Any]:
     """All scenes of the plan, or those named. `keep`: a folder for the clients' logs and the run files."""
-    pulse, program = CHECKOUT / "build/clients/pulse", CHECKOUT / ".venv/bin/minicomp"
-    for needed in (pulse, program):
+    pulse, hostile = CHECKOUT / "build/clients/pulse", CHECKOUT / "build/clients/hostile"
+    program = CHECKOUT / ".venv/bin/minicomp"
+    for needed in (pulse, hostile, program):
         if not needed.exists():
             raise BenchError(f"{needed.relative_to(CHECKOUT)} is missing: run scripts/setup --tests")
-    everyone = contenders(str(program))
+    everyone = contenders(str(program), str(pulse), str(hostile))
     if shutil.which("sway") is None:
         raise BenchError("sway is not installed (Debian: apt-get install sway)")
     begin_s, tree = time.monotonic(), _tree()
     scenes = [SCENES[name] for name in names or plan.scenes]
     with ExitStack() as images, ThreadPoolExecutor(_boots_at_once()) as pool:
         # All before the first boot, so that an edit to the tree meanwhile is in none of them.
-        prepared = [images.enter_context(_image(scene, plan, everyone, str(pulse))) for scene in scenes]
+        prepared = [images.enter_context(_image(scene, plan, everyone, str(pulse), str(hostile))) for scene in scenes]
         jobs = [
             pool.submit(_scene, image, scene, plan, everyone, keep, twice)
             for image, scene in zip(prepared, scenes, strict=True)
@@ -129,12 +130,12 @@ def _boots_at_once() -> int:
     return max(1, min(len(os.sched_getaffinity(0)), kib // MEMORY_A_BOOT_KIB))
 
 
-def _image(scene: Scene, plan: Plan, everyone: dict[str, Contender], pulse: str) -> VirtualTime:
+def _image(scene: Scene, plan: Plan, everyone: dict[str, Contender], pulse: str, hostile: str) -> VirtualTime:
     total = sum(plan.counts(scene))
     taking_part = [everyone[name] for name in scene.contenders]
     return VirtualTime(
         script(scene, taking_part, pulse, total),
-        programs=[*PROGRAMS, pulse, *{c.command[0] for c in taking_part}],
+        programs=[*PROGRAMS, pulse, hostile, *{c.command[0] for c in taking_part}],
         results=[RESULTS],
         timeout_s=SETTLE_S + len(taking_part) * (total / SLOWEST_HZ + 60),
         memory=MEMORY,
@@ -149,7 +150,13 @@ def _scene(
     """One boot, or with `twice` two of the same image, the second only to be compared with the first."""
     warm_up, frames = plan.counts(scene)
     taking_part = [everyone[name] for name in scene.contenders]
-    report: dict[str, Any] = {"name": scene.name, "what": scene.what, "warm_up": warm_up, "frames": frames}
+    report: dict[str, Any] = {
+        "name": scene.name,
+        "what": scene.what,
+        "warm_up": warm_up,
+        "frames": frames,
+        "pairs": scene.pairs,
+    }
     try:
         ran = image.run()
         again = _results(image.run(), taking_part, warm_up)[0] if twice else None

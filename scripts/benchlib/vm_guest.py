@@ -16,6 +16,10 @@ RESULTS = "/run/bench"
 WINDOW = "400x300"
 HOGS = 2
 APP_ID = "minicomp.pulse"
+NEIGHBOUR_ID = "minicomp.neighbour"
+CROWD_PERIOD_US = 133_333
+CROWD_START_S = 5
+TWO_OUTPUTS = "400x300"
 START_LIMIT_S = 30
 # So that what the guest's kernel does once after booting falls into nobody's frames. Idle time costs nothing.
 SETTLE_S = 40
@@ -39,6 +43,8 @@ class Contender:
     command: tuple[str, ...]
     sway_config: str = ""
     traced: bool = False
+    client: tuple[str, ...] = ()  # further arguments of the measured client
+    neighbours: tuple[str, ...] = ()  # shell commands that connect before it and run all the while
 
 
 @dataclass(frozen=True)
@@ -50,13 +56,21 @@ class Scene:
     contenders: tuple[str, ...]
     client: tuple[str, ...] = ()
     hogs: int = 0
+    pairs: tuple[tuple[str, str], ...] = ()  # contenders that should not differ: the quiet one first
 
 
-def minicomp(program: str, name: str, *settings: str) -> Contender:
-    command = [program, "run", "--backend", "drm", "--socket", SOCKET, "--trace", "{results}/run.mct"]
+def minicomp(
+    program: str,
+    name: str,
+    *settings: str,
+    backend: str = "drm",
+    client: tuple[str, ...] = (),
+    neighbours: Sequence[str] = (),
+) -> Contender:
+    command = [program, "run", "--backend", backend, "--socket", SOCKET, "--trace", "{results}/run.mct"]
     for setting in ("policy.name=stacking", "log.level=warning", *settings):
         command += ["--set", setting]
-    return Contender(name, tuple(command), traced=True)
+    return Contender(name, tuple(command), traced=True, client=client, neighbours=tuple(neighbours))
 
 
 def sway(name: str, output_ms: int = 0, app_ms: int = 0) -> Contender:
@@ -70,8 +84,41 @@ def sway(name: str, output_ms: int = 0, app_ms: int = 0) -> Contender:
     return Contender(name, ("sway", "--config", "/run/session/sway.config"), "\n".join(lines) + "\n")
 
 
-def contenders(program: str) -> dict[str, Contender]:
+def _crowd(pulse: str, count: int) -> list[str]:
+    """Clients that each draw a few pixels 7.5 times a second, spread evenly over that time.
+
+    On frame callbacks a hundred of them would need more than a refresh in emulation, whoever composes.
+    """
+    step_us = CROWD_PERIOD_US // count
+    return [
+        f"{pulse} --mode period --period-us {CROWD_PERIOD_US} --phase-us {number * step_us} --size 64x64 "
+        f"--damage 16x16 --no-feedback --quiet --app-id crowd"
+        for number in range(count)
+    ]
+
+
+def _on_two_outputs(program: str, name: str, own_hz: int, other_hz: int, neighbour: str) -> Contender:
+    """The modelled display with two outputs; the measured client on the one, perhaps another on the other."""
+    return minicomp(
+        program,
+        name,
+        f'headless.outputs=["{TWO_OUTPUTS}@{own_hz}","{TWO_OUTPUTS}@{other_hz}"]',
+        "policy.name=kiosk",
+        f'policy.options.outputs={{"{APP_ID}"="HEADLESS-1","{NEIGHBOUR_ID}"="HEADLESS-2"}}',
+        backend="headless",
+        neighbours=[f"{neighbour} --no-feedback --quiet --app-id {NEIGHBOUR_ID}"] if neighbour else (),
+    )
+
+
+def contenders(program: str, pulse: str, hostile: str) -> dict[str, Contender]:
+    flood = f"while {hostile} flood-commits >/dev/null; do :; done"
     found = (
+        minicomp(program, "100 clients", neighbours=_crowd(pulse, 99)),
+        minicomp(program, "one floods", neighbours=[*_crowd(pulse, 98), flood]),
+        _on_two_outputs(program, "60 Hz alone", 60, 144, ""),
+        _on_two_outputs(program, "60 beside 144", 60, 144, pulse),
+        _on_two_outputs(program, "144 Hz alone", 144, 60, ""),
+        _on_two_outputs(program, "144 beside 60", 144, 60, pulse),
         minicomp(program, "minicomp"),
         minicomp(program, "asap", "pacing.mode=asap"),
         minicomp(program, "no thread", "render.thread=false"),
@@ -93,6 +140,18 @@ SCENES = {
         Scene("normal", "client works 2 +- 0.5 ms", RIVALS, ("--work-dist", "normal:2000,500")),
         Scene("bimodal", "client works 1 ms, 8 ms in 10 %", RIVALS, ("--work-dist", "bimodal:1000,8000,0.1")),
         Scene("pareto", "client works 0.5 ms or more, heavy tail", RIVALS, ("--work-dist", "pareto:500,2")),
+        Scene(
+            "outputs",
+            "two modelled outputs, 60 and 144 Hz, a client on each or on one alone",
+            ("60 Hz alone", "60 beside 144", "144 Hz alone", "144 beside 60"),
+            pairs=(("60 Hz alone", "60 beside 144"), ("144 Hz alone", "144 beside 60")),
+        ),
+        Scene(
+            "crowd",
+            "beside 99 clients that draw 7.5 times a second, and with one of them flooding the compositor with commits",
+            ("100 clients", "one floods"),
+            pairs=(("100 clients", "one floods"),),
+        ),
     )
 }
 
@@ -115,6 +174,14 @@ def _one(scene: Scene, contender: Contender, results: str, pulse: str, frames: i
     compositor = shlex.join(word.replace("{results}", results) for word in contender.command)
     client = [pulse, "--wait-s", str(START_LIMIT_S), "--frames", str(frames), "--size", WINDOW, "--app-id", APP_ID]
     client += ["--require-presentation", "--quiet", "--log", f"{results}/pulse.jsonl", *scene.client]
+    client += contender.client
+    neighbours = [
+        f'WAYLAND_DISPLAY={SOCKET} {AS_USER} /bin/sh -c {shlex.quote(command)} >/dev/null 2>&1 & hogs="$hogs $!"'
+        for command in contender.neighbours
+    ]
+    if neighbours:
+        wait = f"until [ -S /run/session/{SOCKET} ]; do sleep 0.1; done"
+        neighbours = [wait, *neighbours, f"sleep {CROWD_START_S}"]
     hog = "sh -c 'while :; do :; done' & hogs=\"$hogs $!\""
     return [
         f"mkdir -p {results} && rm -rf /run/session && mkdir -m 700 /run/session",
@@ -123,6 +190,7 @@ def _one(scene: Scene, contender: Contender, results: str, pulse: str, frames: i
         f"{AS_USER} {compositor} >{results}/log 2>&1 & compositor=$!",
         "hogs=",
         *[hog] * scene.hogs,
+        *neighbours,
         f"WAYLAND_DISPLAY={SOCKET} {AS_USER} {shlex.join(client)} 2>{results}/client.log",
         f"echo $? >{results}/code",
         '[ -n "$hogs" ] && kill $hogs',

@@ -14,6 +14,7 @@ TARGET_MISS_RATE = 0.001  # minicomp's pacing.target_miss_rate, by default
 MISS_MARGIN = 0.001
 TARGET_P50_REFRESH = 0.18
 TARGET_P99_REFRESH = 0.25
+PAIR_LIMIT = 1.1
 HEADER = ["", "p50 ms", "p90", "p99", "max", "p50 refr.", "p99", "missed", "of", "95 % <=", "own: missed/late"]
 
 
@@ -74,6 +75,15 @@ def beaten_by(measured: Mapping[str, Measured]) -> list[str]:
     ]
 
 
+def difference(quiet: str, alone: Measured, busy: str, beside: Measured) -> str:
+    """What the neighbours change. Misses: compared as shares, since their counts are too small for a ratio."""
+    ratios = {"p50": beside.p50_ms / alone.p50_ms, "p99": beside.p99_ms / alone.p99_ms}
+    more_misses = beside.misses / beside.frames - alone.misses / alone.frames
+    kept = max(ratios.values()) <= PAIR_LIMIT and more_misses <= MISS_MARGIN
+    text = ", ".join(f"{name} x {ratio:.3f}" for name, ratio in ratios.items())
+    return f"{busy} against {quiet}: {text} <= {PAIR_LIMIT}, misses {more_misses:+.2%}: {'pass' if kept else 'MISS'}"
+
+
 def _head(result: Mapping[str, Any]) -> str:
     return (
         f"commit -> presented on KMS in virtual time: {result['plan']} run, {result['display']}, pixman, 1 CPU, "
@@ -94,6 +104,9 @@ def _scene(scene: Mapping[str, Any]) -> str:
         better = beaten_by(measured)
         verdict = f"MISS ({', '.join(better)})" if better else "pass"
         lines.append(f"  target: lower median than every sway setting that misses as rarely: {verdict}")
+    for quiet, busy in scene.get("pairs", []):
+        if quiet in measured and busy in measured:
+            lines.append("  target: " + difference(quiet, measured[quiet], busy, measured[busy]))
     if scene.get("again") is not None:
         other, largest = differences(scene["measured"], scene["again"])
         differ = f"{other} of {len(measured)} contenders differ, percentiles by {largest:.2%} at most"

@@ -74,7 +74,8 @@ def test_a_log_that_ended_early_is_no_measurement() -> None:
 
 
 def test_all_contenders_get_the_same_client_and_none_is_left_running(tmp_path: Path) -> None:
-    everyone = list(vm_guest.contenders("/x/minicomp").values())
+    found = vm_guest.contenders("/x/minicomp", "/x/pulse", "/x/hostile")
+    everyone = [found[name] for name in vm_guest.SCENES["plain"].contenders]
     text = vm_guest.script(vm_guest.SCENES["plain"], everyone, "/x/pulse", 4000)
     clients = [re.sub(r"bench/\d+", "bench/N", line) for line in text.splitlines() if "/x/pulse" in line]
     assert (len(clients), len(set(clients))) == (7, 1)
@@ -88,14 +89,38 @@ def test_all_contenders_get_the_same_client_and_none_is_left_running(tmp_path: P
 
 
 def test_every_scene_names_contenders_that_exist() -> None:
-    names = vm_guest.contenders("/x/minicomp").keys()
+    names = vm_guest.contenders("/x/minicomp", "/x/pulse", "/x/hostile").keys()
     for scene in vm_guest.SCENES.values():
         assert set(scene.contenders) <= names
-        assert scene.contenders[0] == "minicomp"
+        assert scene.contenders[0] == "minicomp" or scene.pairs
+        assert {name for pair in scene.pairs for name in pair} <= set(scene.contenders)
+
+
+def test_neighbours_connect_first_and_end_with_the_client(tmp_path: Path) -> None:
+    everyone = vm_guest.contenders("/x/minicomp", "/x/pulse", "/x/hostile")
+    scene = vm_guest.SCENES["crowd"]
+    text = vm_guest.script(scene, [everyone[name] for name in scene.contenders], "/x/pulse", 10)
+    path = tmp_path / "script"
+    path.write_text(text)
+    assert subprocess.run(["sh", "-n", path], check=False).returncode == 0
+    lines = text.splitlines()
+    crowd = [number for number, line in enumerate(lines) if "--app-id crowd" in line]
+    client = next(number for number, line in enumerate(lines) if "--require-presentation" in line)
+    assert len([number for number in crowd if number < client]) == 99
+    assert len(crowd) == 99 + 98
+    assert text.count("flood-commits") == 1
+    assert text.count("kill $hogs") == 2
+
+
+def test_neighbours_may_change_a_tenth() -> None:
+    alone, beside = measured(2.0), measured(2.19)
+    assert vm_report.difference("a", alone, "b", beside).endswith("pass")
+    assert vm_report.difference("a", alone, "b", measured(2.21)).endswith("MISS")
+    assert vm_report.difference("a", alone, "b", measured(2.0, misses=4)).endswith("MISS")
 
 
 def test_sways_settings_are_those_of_its_name() -> None:
-    everyone = vm_guest.contenders("/x/minicomp")
+    everyone = vm_guest.contenders("/x/minicomp", "/x/pulse", "/x/hostile")
     assert "max_render_time" not in everyone["sway"].sway_config
     lines = everyone["sway 2/1"].sway_config.splitlines()
     assert "output * max_render_time 2" in lines
