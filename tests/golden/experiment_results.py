@@ -23,7 +23,7 @@ INTEGERS = (
     "kms_commit_ns", "predicted_vblank_ns", "presented_ns", "missed_vblanks", "faults_minor", "faults_major",
     "switches_involuntary",
 )  # fmt: skip
-WORDS = ("experiment", "host", "arm", "surface", "output", "presented_kind", "cause")
+WORDS = ("experiment", "host", "arm", "surface", "output", "presented_kind", "cause", "evidence", "status")
 MILLISECONDS = (
     "commit_to_presented_ms", "wake_late_ms", "lock_wait_ms", "compose_ms", "kms_ms", "callback_to_presented_ms", "ms_between_presents",
 )  # fmt: skip
@@ -118,6 +118,7 @@ def _write_run(
     rows = _rows(model, run, frames, draw)
     for row in rows:
         row.update(experiment=name, host="bench", block=run["block"], run=run["number"], arm=run["arm"])
+        row["status"] = mark.status
     effects = [
         {
             "name": key,
@@ -134,6 +135,7 @@ def _write_run(
         "arm": run["arm"],
         "status": mark.status,
         "reasons": list(mark.reasons),
+        "notes": ["deadline throttled 1 times"] if run["arm"] == "deadline" and run["block"] == 2 else [],
         "effects": effects,
         "host": {"before": HOST, "after": {**HOST, "load_1min": 3.9, "psi_cpu_some_avg10": 60.0}},
         "loads": [{"kind": "cpu", "processes": 2}],
@@ -157,7 +159,8 @@ def _rows(model: Model, run: dict[str, Any], frames: int, draw: random.Random) -
         if draw.random() < model.client_late:
             rows.append(
                 {"surface": "pulse", "output": "HEADLESS-1", "frame": None, "refresh_ns": REFRESH_NS}
-                | {"predicted_vblank_ns": vblank, "missed_vblanks": 1, "cause": "client late", "presented_kind": ""}
+                | {"predicted_vblank_ns": vblank, "missed_vblanks": 1, "cause": "client late"}
+                | {"evidence": "answered 3.0 ms too late", "presented_kind": ""}
             )
             continue
         planned = vblank - lead_ns
@@ -175,6 +178,8 @@ def _rows(model: Model, run: dict[str, Any], frames: int, draw: random.Random) -
         latch = vblank - 300_000
         missed = 0 if handed <= latch else -(-(handed - latch) // REFRESH_NS)
         shown = vblank + missed * REFRESH_NS
+        said = f"waited {lock / 1e6:.1f} ms for the lock" if lock > late else f"woke {late / 1e6:.1f} ms late"
+        evidence = said if missed else ""
         cause = "" if not missed else "lock wait" if lock > late else "wake late"
         rows.append(
             {
@@ -193,6 +198,7 @@ def _rows(model: Model, run: dict[str, Any], frames: int, draw: random.Random) -
                 "presented_kind": model.kind,
                 "missed_vblanks": missed,
                 "cause": cause,
+                "evidence": evidence,
                 "faults_minor": 0,
                 "faults_major": 0,
                 "switches_involuntary": int(late > 1_000_000),

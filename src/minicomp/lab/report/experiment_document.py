@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from minicomp.lab.pipeline.percentiles import PERMILLES
 from minicomp.lab.report import experiment_words as words
 from minicomp.lab.statistics.analysis import Analysis, ArmAnalysis, Summary
@@ -121,13 +123,14 @@ def _arms(analysis: Analysis) -> Section:
 def _left_out(analysis: Analysis) -> Section:
     left_out = analysis.results.left_out
     disturbed = analysis.results.disturbed_in_use
+    remarks = (*_disturbed_table(disturbed), *_notes_table(analysis.results.usable))
     if not left_out:
         said = "None." if disturbed else f"None: all {len(analysis.results.runs)} runs count."
-        return Section("Runs left out", (said,), _disturbed_table(disturbed))
+        return Section("Runs left out", (said,), remarks)
     rows = tuple((run.stem, run.status, "; ".join(run.reasons) or words.UNKNOWN) for run in left_out)
     said = f"{len(left_out)} of {len(analysis.results.runs)} runs take no part in any number or picture."
     table = Table(("run", "status", "reason"), rows, left=3)
-    return Section("Runs left out", (said,), (table, *_disturbed_table(disturbed)))
+    return Section("Runs left out", (said,), (table, *remarks))
 
 
 def _disturbed_table(runs: Sequence[RunResult]) -> tuple[Table, ...]:
@@ -136,6 +139,18 @@ def _disturbed_table(runs: Sequence[RunResult]) -> tuple[Table, ...]:
         return ()
     rows = tuple((run.stem, "; ".join(run.reasons)) for run in runs)
     return (Table(("run", "disturbed, but counted"), rows, left=2, title="Counted because it was asked for"),)
+
+
+def _notes_table(runs: Sequence[RunResult]) -> tuple[Table, ...]:
+    """What the runner remarked on runs that count, each remark once."""
+    seen: dict[tuple[str, str], list[str]] = {}
+    for run in runs:
+        for note in run.notes:
+            seen.setdefault((run.arm, note), []).append(f"{run.number:04d}")
+    if not seen:
+        return ()
+    rows = tuple((arm, note, _plain(numbers)) for (arm, note), numbers in seen.items())
+    return (Table(("arm", "remark", "runs"), rows, left=3, title="Remarks on runs that count"),)
 
 
 def _differences(analysis: Analysis) -> Section:
@@ -220,7 +235,26 @@ def _causes(analysis: Analysis) -> Section:
         shares = (f"{arm.causes[cause]} ({_share(arm.causes[cause], total)})" for cause in causes)
         rows.append((arm.name, f"{arm.due:,}", str(total), *shares))
     table = Table(("arm", "due", "missed", *causes), tuple(rows), note="Each missed vblank has one cause.")
-    return Section("Why vblanks were missed", (), (table,))
+    return Section("Why vblanks were missed", (), (table, *_evidence_table(analysis, causes)))
+
+
+def _evidence_table(analysis: Analysis, causes: Sequence[str]) -> tuple[Table, ...]:
+    """For each arm and cause, what is known of the miss that cost most vblanks."""
+    rows: list[tuple[str, ...]] = []
+    for arm in analysis.results.arms:
+        for cause in causes:
+            worst = (0, "", "")
+            for run in analysis.results.usable_of(arm):
+                missed = np.where(run.frames.cause == cause, np.nan_to_num(run.frames.floats("missed_vblanks")), 0)
+                row = int(np.argmax(missed)) if len(missed) else 0
+                if len(missed) and missed[row] > worst[0]:
+                    worst = (int(missed[row]), str(run.frames.evidence[row]), run.stem)
+            if worst[1]:
+                rows.append((arm, cause, worst[2], worst[1], str(worst[0])))
+    if not rows:
+        return ()
+    head = ("arm", "cause", "run", "evidence", "vblanks")
+    return (Table(head, tuple(rows), left=4, title="The longest miss of each cause"),)
 
 
 def _knobs(analysis: Analysis) -> Section:
@@ -303,7 +337,7 @@ def _method(analysis: Analysis) -> Section:
         "how much more the rates of runs vary than independent frames would (Korn and Graubard 1998).",
         "Percentiles: bootstrap over blocks of runs, all arms with the same blocks, widened for few blocks "
         "(Hesterberg 2015). Ratios: t intervals with bootstrap standard errors on the log scale. Ratios of rates: "
-        "MOVER (Donner and Zou 2012).",
+        "MOVER (Newcombe 2016).",
         *(
             f"{arm.name}, {name} misses: {rate.note}."
             for arm in analysis.arms

@@ -13,7 +13,9 @@ from minicomp.lab.report.experiment_pictures import Picture
 
 NARROW_PAGE_PX = 700
 MOST_CARDS = 12
-"""Rows of a many-columned table that a narrow page shows one below the other instead of scrolling sideways."""
+"""Rows of a broad table that a narrow page shows one below the other instead of scrolling sideways."""
+LONG_CELL = 40
+"""Letters from which on a cell may be broken into lines."""
 
 _LIGHT = """
   --page: #fcfcfa; --text: #1d2126; --soft: #5c6570; --rule: #d9dce0; --faint: #eceef0; --mark: #fff4d6;
@@ -108,6 +110,7 @@ svg path {{ fill: none }}
   .cards tr:first-child {{ display: none }}
   .cards td {{ display: flex; justify-content: space-between; gap: 16px; border: 0; padding: 1px 2px;
     white-space: normal }}
+  .cards td.wrap {{ max-width: none; text-align: right }}
   .cards td::before {{ content: attr(data-head); color: var(--soft) }}
   .cards td:first-child {{ font-weight: 600; position: static }}
   .cards td:first-child::before {{ content: none }}
@@ -186,13 +189,14 @@ def _table(table: Table) -> str:
         + "</tr>"
         for number, row in enumerate(table.rows)
     )
-    kind = ' class="cards"' if len(table.head) > 5 and len(table.rows) <= MOST_CARDS else ""
+    broad = len(table.head) > 5 or any(len(cell) > LONG_CELL for row in table.rows for cell in row)
+    kind = ' class="cards"' if broad and len(table.rows) <= MOST_CARDS else ""
     return f'{title}<div class="scroll"><table{kind}>\n<tr>{head}</tr>\n{rows}\n</table></div>{note}'
 
 
 def _cell(tag: str, cell: str, place: int, table: Table) -> str:
     kinds = ["l"] if place < table.left else []
-    if tag == "td" and len(cell) > 40:
+    if tag == "td" and len(cell) > LONG_CELL:
         kinds.append("wrap")
     style = f' class="{" ".join(kinds)}"' if kinds else ""
     head = f' data-head="{escape(table.head[place])}"' if tag == "td" else ""

@@ -6,8 +6,8 @@ are resampled with the same blocks, which keeps what the arms of a block had in 
 temperature) out of their differences.
 
 With few blocks a plain percentile interval is too narrow. It is widened as Hesterberg does ("What teachers should know
-about the bootstrap", The American Statistician 69, 2015, section 3.2): its tails are those of a t quantile times
-sqrt(n / (n - 1)). Differences and ratios use his t interval with bootstrap standard error (section 3.3), on the log
+about the bootstrap", The American Statistician 69, 2015): its tails are those of a t quantile times
+sqrt(n / (n - 1)). Differences and ratios use the t interval with bootstrap standard error that he describes, on the log
 scale for ratios, since its p-values do not end at one over the number of resamples.
 
 A percentile is an observed value, as in `pipeline.percentiles`. Sorted samples are thinned in their middle (one rank in

@@ -10,7 +10,7 @@ No design effect can be seen with one run, with no miss, or with nothing but mis
 `Rate.note` says so: the bound holds if frames miss independently.
 
 Differences and ratios of two rates are MOVER intervals, which combine the two rates' own intervals: Zou and Donner,
-Statistics in Medicine 27 (2008); for ratios Donner and Zou, Statistical Methods in Medical Research 21 (2012). They
+Statistics in Medicine 27 (2008); for ratios Newcombe, Statistical Methods in Medical Research 25 (2016). They
 stay honest at no misses at all, where a bootstrap would give an interval of width zero.
 """
 
@@ -87,7 +87,7 @@ def rate_difference(hits_a: Ints, trials_a: Ints, hits_b: Ints, trials_b: Ints) 
     """Rate of a minus rate of b. The p-value is where the interval's level makes it touch 0."""
 
     def at(level: float) -> tuple[float, float]:
-        return _mover_difference(clustered_rate(hits_a, trials_a, level), clustered_rate(hits_b, trials_b, level))
+        return difference_interval(clustered_rate(hits_a, trials_a, level), clustered_rate(hits_b, trials_b, level))
 
     value = clustered_rate(hits_a, trials_a).value - clustered_rate(hits_b, trials_b).value
     low, high = at(LEVEL)
@@ -105,6 +105,16 @@ def rate_difference(hits_a: Ints, trials_a: Ints, hits_b: Ints, trials_b: Ints) 
         else:
             touches = middle
     return Contrast(value, low, high, math.exp(clear))
+
+
+def difference_interval(a: Rate, b: Rate) -> tuple[float, float]:
+    """Both ends of the interval of rate a minus rate b, at the level of their own intervals."""
+    if not a.trials or not b.trials:
+        return -1.0, 1.0
+    difference = a.value - b.value
+    low = difference - math.hypot(a.value - a.low, b.high - b.value)
+    high = difference + math.hypot(a.high - a.value, b.value - b.low)
+    return max(-1.0, low), min(1.0, high)
 
 
 def rate_ratio(a: Rate, b: Rate) -> Contrast:
@@ -136,17 +146,8 @@ def _design_effect(hits: Ints, trials: Ints) -> tuple[float, str]:
     return max(1.0, variance / (rate * (1.0 - rate) / total)), ""
 
 
-def _mover_difference(a: Rate, b: Rate) -> tuple[float, float]:
-    if not a.trials or not b.trials:
-        return -1.0, 1.0
-    difference = a.value - b.value
-    low = difference - math.hypot(a.value - a.low, b.high - b.value)
-    high = difference + math.hypot(a.high - a.value, b.value - b.low)
-    return max(-1.0, low), min(1.0, high)
-
-
 def _ratio_end(p1: float, p2: float, end1: float, end2: float, sign: int) -> float:
-    """One end of Donner and Zou's interval, from the ends of the two rates that pull that way."""
+    """One end of the MOVER-R interval, from the ends of the two rates that pull that way."""
     inner = max(0.0, (p1 * p2) ** 2 - end1 * end2 * (2 * p1 - end1) * (2 * p2 - end2))
     divisor = end2 * (2 * p2 - end2)
     if divisor == 0:

@@ -38,6 +38,7 @@ COLUMNS = (
     *(measure.column for measure in MEASURES),
 )
 """The numeric columns that are read."""
+WORD_COLUMNS = ("cause", "evidence", "presented_kind")
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class Frames:
 
     numbers: dict[str, Floats]
     cause: np.ndarray
+    evidence: np.ndarray
+    """A sentence on each miss."""
     kind: np.ndarray
     """Where the presentation time came from, as the runner words it."""
 
@@ -65,6 +68,8 @@ class RunResult:
     arm: str
     status: str
     reasons: tuple[str, ...]
+    notes: tuple[str, ...]
+    """Remarks that leave nothing out."""
     effects: tuple[dict[str, Any], ...]
     """Knobs: name, wanted, effective, took_effect, note."""
     host_before: dict[str, Any]
@@ -165,20 +170,17 @@ def read_frames(path: Path) -> Frames:
             f"reading results needs {error.name}", todo="install minicomp[lab]", exit_code=ExitCode.UNAVAILABLE
         ) from error
     try:
-        table = parquet.read_table(path, columns=[*COLUMNS, "cause", "presented_kind"])
+        table = parquet.read_table(path, columns=[*COLUMNS, *WORD_COLUMNS])
     except (OSError, arrow.ArrowException) as error:
         raise _unreadable(path, str(error)) from error
-    lacking = {*COLUMNS, "cause", "presented_kind"} - set(table.column_names)
+    lacking = {*COLUMNS, *WORD_COLUMNS} - set(table.column_names)
     if lacking:
         raise _unreadable(path, f"lacks the columns {', '.join(sorted(lacking))}")
     numbers = {
         name: np.asarray(table.column(name).to_numpy(zero_copy_only=False), dtype=np.float64) for name in COLUMNS
     }
     words = {name: np.array([str(word or "") for word in table.column(name).to_pylist()]) for name in WORD_COLUMNS}
-    return Frames(numbers, words["cause"], words["presented_kind"])
-
-
-WORD_COLUMNS = ("cause", "presented_kind")
+    return Frames(numbers, words["cause"], words["evidence"], words["presented_kind"])
 
 
 def _run(folder: Path, planned: dict[str, Any]) -> RunResult:
@@ -198,6 +200,7 @@ def _run(folder: Path, planned: dict[str, Any]) -> RunResult:
         arm=planned["arm"],
         status=status,
         reasons=reasons,
+        notes=tuple(map(str, record.get("notes", ()))),
         effects=tuple(record.get("effects", ())),
         host_before=host.get("before", {}),
         host_after=host.get("after", {}),
