@@ -3,6 +3,7 @@
 
 #include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/arguments.h"
@@ -45,6 +46,10 @@ static const char help[] =
     "  In the damaged rectangle a white bar, 8 px wide, moves 8 px a frame. The square of 16x16 px in its "
     "upper\n"
     "  left corner has the frame's number as its colour (0xRRGGBB = seq): a screenshot tells the frame.\n"
+    "  --pool KIND         memory of the buffers: memfd (default) | advised (MADV_HUGEPAGE) | hugetlb-2M | "
+    "hugetlb-1G;\n"
+    "                      without the option MINICOMP_POOL is heeded, which minicomp's "
+    "knobs.memory.hugetlb_pool sets\n"
     "What is written\n"
     "  --log FILE|-        JSON lines: \"start\"; \"frame\", one per commit once its feedback arrived; "
     "\"end\"\n"
@@ -77,6 +82,7 @@ enum option_value {
     OPTION_TITLE,
     OPTION_FULLSCREEN,
     OPTION_COLOR,
+    OPTION_POOL,
     OPTION_LOG,
     OPTION_QUIET,
     OPTION_NO_FEEDBACK,
@@ -104,6 +110,7 @@ static const struct option long_options[] = {
     {"title", required_argument, NULL, OPTION_TITLE},
     {"fullscreen", no_argument, NULL, OPTION_FULLSCREEN},
     {"color", required_argument, NULL, OPTION_COLOR},
+    {"pool", required_argument, NULL, OPTION_POOL},
     {"log", required_argument, NULL, OPTION_LOG},
     {"quiet", no_argument, NULL, OPTION_QUIET},
     {"no-feedback", no_argument, NULL, OPTION_NO_FEEDBACK},
@@ -138,6 +145,15 @@ static bool parse_damage(struct pulse_options *options, const char *text)
         return argument_size("damage", text, &options->damage_width, &options->damage_height);
     }
     return true;
+}
+
+static bool parse_pool(struct pulse_options *options, const char *where, const char *text)
+{
+    if (shm_backing_parse(text, &options->pool)) {
+        return true;
+    }
+    fprintf(stderr, "%s: %s is not memfd, advised, hugetlb-2M or hugetlb-1G\n", where, text);
+    return false;
 }
 
 static bool parse_one(struct pulse_options *options, int option, const char *text)
@@ -181,6 +197,8 @@ static bool parse_one(struct pulse_options *options, int option, const char *tex
     case OPTION_COLOR:
         options->colour_given = true;
         return argument_colour("color", text, &options->colour);
+    case OPTION_POOL:
+        return parse_pool(options, "--pool", text);
     case OPTION_LOG:
         options->log_path = text;
         return true;
@@ -234,6 +252,10 @@ enum pulse_options_result pulse_options_parse(struct pulse_options *options, int
         .app_id = "minicomp.pulse",
         .title = "pulse",
     };
+    const char *pool = getenv("MINICOMP_POOL");
+    if (pool != NULL && !parse_pool(options, "MINICOMP_POOL", pool)) {
+        return PULSE_OPTIONS_BAD;
+    }
     bool given[OPTION_COUNT] = {false};
     int option;
     while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/shm_memory.h"
 #include "pulse_work.h"
 
 enum pulse_mode { PULSE_MODE_CALLBACK, PULSE_MODE_PERIOD };
@@ -27,6 +28,7 @@ struct pulse_options {
     bool fullscreen;
     bool colour_given;
     uint32_t colour;
+    enum shm_backing pool;
     const char *log_path; /* NULL: no log */
     bool quiet;
     bool no_feedback; /* ask for no presentation feedback */

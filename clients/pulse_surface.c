@@ -233,6 +233,7 @@ bool pulse_surface_init(struct pulse_surface *surface, struct pulse *pulse, uint
         snprintf(title, sizeof(title), "%s", options->title);
     }
     shm_pool_init(&surface->pool, pulse->connection.shm, handle_released, surface);
+    surface->pool.backing = pulse->options.pool;
     if (options->subsurfaces > 0) {
         surface->subsurfaces = calloc(options->subsurfaces, sizeof(*surface->subsurfaces));
         if (surface->subsurfaces == NULL) {
@@ -248,6 +249,7 @@ bool pulse_surface_init(struct pulse_surface *surface, struct pulse *pulse, uint
         sub->role = wl_subcompositor_get_subsurface(pulse->connection.subcompositor, sub->surface,
                                                     surface->window.surface);
         shm_pool_init(&sub->pool, pulse->connection.shm, NULL, NULL);
+        sub->pool.backing = pulse->options.pool;
     }
     return true;
 }

@@ -4,8 +4,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 static void destroy_buffer(struct shm_buffer *buffer)
 {
@@ -13,7 +11,7 @@ static void destroy_buffer(struct shm_buffer *buffer)
         wl_list_remove(&buffer->link);
     }
     wl_buffer_destroy(buffer->wl_buffer);
-    munmap(buffer->pixels, buffer->bytes);
+    shm_block_leave(buffer->block);
     free(buffer);
 }
 
@@ -31,6 +29,22 @@ static void handle_release(void *data, struct wl_buffer *wl_buffer)
 
 static const struct wl_buffer_listener buffer_listener = {.release = handle_release};
 
+/* The block that the next buffer is to be in, used once more for it; NULL with errno. */
+static struct shm_block *take_block(struct shm_pool *pool, size_t bytes)
+{
+    if (!shm_backing_is_shared(pool->backing)) {
+        return shm_block_create(pool->shm, pool->backing, bytes);
+    }
+    if (pool->block == NULL) {
+        pool->block = shm_block_create(pool->shm, pool->backing, SHM_POOL_MAX * bytes);
+        if (pool->block == NULL) {
+            return NULL;
+        }
+    }
+    shm_block_use(pool->block);
+    return pool->block;
+}
+
 static struct shm_buffer *create_buffer(struct shm_pool *pool)
 {
     struct shm_buffer *buffer = calloc(1, sizeof(*buffer));
@@ -40,31 +54,19 @@ static struct shm_buffer *create_buffer(struct shm_pool *pool)
     buffer->pool = pool;
     buffer->fresh = true;
     buffer->bytes = (size_t)pool->width * (size_t)pool->height * sizeof(uint32_t);
-    int fd = memfd_create("client-buffer", MFD_CLOEXEC);
-    if (fd < 0 || ftruncate(fd, (off_t)buffer->bytes) < 0) {
-        goto error;
+    struct shm_block *block = buffer->block = take_block(pool, buffer->bytes);
+    if (block == NULL) {
+        int reason = errno;
+        free(buffer);
+        errno = reason;
+        return NULL;
     }
-    /* Populated now, so that no frame pays for page faults. */
-    buffer->pixels = mmap(NULL, buffer->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
-    if (buffer->pixels == MAP_FAILED) {
-        goto error;
-    }
-    struct wl_shm_pool *wl_pool = wl_shm_create_pool(pool->shm, fd, (int32_t)buffer->bytes);
-    buffer->wl_buffer = wl_shm_pool_create_buffer(wl_pool, 0, pool->width, pool->height, pool->width * 4,
-                                                  WL_SHM_FORMAT_XRGB8888);
+    buffer->pixels = (uint32_t *)(void *)(block->data + block->used);
+    buffer->wl_buffer = wl_shm_pool_create_buffer(block->wl_pool, (int32_t)block->used, pool->width,
+                                                  pool->height, pool->width * 4, WL_SHM_FORMAT_XRGB8888);
+    block->used += buffer->bytes;
     wl_buffer_add_listener(buffer->wl_buffer, &buffer_listener, buffer);
-    wl_shm_pool_destroy(wl_pool);
-    close(fd);
     return buffer;
-
-error:;
-    int reason = errno;
-    if (fd >= 0) {
-        close(fd);
-    }
-    free(buffer);
-    errno = reason;
-    return NULL;
 }
 
 void shm_pool_init(struct shm_pool *pool, struct wl_shm *shm, void (*released)(void *data), void *data)
@@ -78,6 +80,8 @@ void shm_pool_init(struct shm_pool *pool, struct wl_shm *shm, void (*released)(v
 
 static void retire_buffers(struct shm_pool *pool)
 {
+    shm_block_leave(pool->block);
+    pool->block = NULL;
     for (int i = 0; i < SHM_POOL_MAX; i++) {
         struct shm_buffer *buffer = pool->buffers[i];
         pool->buffers[i] = NULL;

@@ -1,7 +1,7 @@
 /* A window's wl_shm buffers (XRGB8888): taken when free, returned by wl_buffer.release.
  *
- * Starts with two buffers; a further one is allocated when none is free, up to SHM_POOL_MAX. One memfd
- * and one wl_shm_pool per buffer. The caller owns the struct shm_pool; the pool owns its buffers.
+ * Starts with two buffers; a further one is allocated when none is free, up to SHM_POOL_MAX. Their
+ * memory is shm_memory.h's. The caller owns the struct shm_pool; the pool owns its buffers.
  * A buffer that is busy when the pool is resized is destroyed on its release. shm_pool_finish destroys all
  * of them; call it after the surface is gone, when nothing reads them any more.
  */
@@ -13,6 +13,8 @@
 #include <stdint.h>
 #include <wayland-client.h>
 
+#include "common/shm_memory.h"
+
 #define SHM_POOL_MAX 4
 
 struct shm_pool;
@@ -20,6 +22,7 @@ struct shm_pool;
 struct shm_buffer {
     struct shm_pool *pool;
     struct wl_buffer *wl_buffer;
+    struct shm_block *block;
     uint32_t *pixels; /* width * height, no padding */
     size_t bytes;
     bool busy;
@@ -33,6 +36,8 @@ struct shm_pool {
     int width, height;
     struct shm_buffer *buffers[SHM_POOL_MAX];
     struct wl_list retired;
+    enum shm_backing backing;     /* may be set after shm_pool_init */
+    struct shm_block *block;      /* that further buffers are to be in, where they share one; or NULL */
     void (*released)(void *data); /* a buffer became free; may be NULL */
     void *data;
 };

@@ -355,7 +355,15 @@ class Compositor:
     def client_environment(self) -> dict[str, str]:
         """What a client needs to find this compositor, over the current environment."""
         environment = dict(os.environ)
-        for name in ("WAYLAND_SOCKET", "DISPLAY", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "MINICOMP_SOCKET"):
+        for name in (
+            "WAYLAND_SOCKET",
+            "DISPLAY",
+            "NOTIFY_SOCKET",
+            "WATCHDOG_USEC",
+            "WATCHDOG_PID",
+            "MINICOMP_SOCKET",
+            "MINICOMP_POOL",
+        ):
             environment.pop(name, None)
         environment["WAYLAND_DISPLAY"] = self.socket
         environment["XDG_SESSION_TYPE"] = "wayland"
@@ -363,6 +371,9 @@ class Compositor:
             environment["DISPLAY"] = self.x11_display
         if self.control_path:
             environment["MINICOMP_SOCKET"] = self.control_path
+        pool = self.config.knobs.memory.hugetlb_pool
+        if pool in ("2M", "1G"):  # for clients that can make their buffers of huge pages: clients/pulse
+            environment["MINICOMP_POOL"] = f"hugetlb-{pool}"
         return environment
 
     def app_connection(self) -> socket.socket | None:

@@ -218,7 +218,7 @@ class HugetlbPool(Knob):
         super().__init__("knobs.memory.hugetlb_pool", wanted)
         self._pages = pages or POOL_PAGES.get(wanted, 0)
         self._before = 0
-        self._seen: tuple[int, ...] = ()
+        self._seen: tuple[tuple[int, ...], int] | None = None
 
     def _read(self, file: str) -> int:
         return int(read_file(f"{HUGETLB}/hugepages-{POOL_KIB[self.wanted]}kB/{file}"))
@@ -259,6 +259,9 @@ class HugetlbPool(Knob):
         return Effect(self.name, self.wanted, effective, took, "no client uses them" if unused else "")
 
     def update(self, subject: Subject, hands: Hands) -> bool:
-        """Clients come and go."""
-        changed, self._seen = subject.client_pids != self._seen, subject.client_pids
+        """Clients come and go, and their buffers."""
+        if self.wanted == "none":
+            return False
+        now = (subject.client_pids, self._read("free_hugepages"))
+        changed, self._seen = now != self._seen, now
         return changed
