@@ -83,11 +83,15 @@ def test_grim_sees_the_whole_layout(two: InProcess, tmp_path: Path) -> None:
     start(two, "foot", "--config=/dev/null", f"--override=colors.background={COLOUR:06x}", "sleep", "60")
     shown_window(two)
     picture_with(two, lambda image: share(image, rgb(COLOUR)) > 0.9, "the window", "HEADLESS-1")
-    output_of(two, ["grim", tmp_path / "all.png"])
-    with Image.open(tmp_path / "all.png") as picture:
-        assert picture.size == (1440, 600)
-        assert not compare(picture.crop((0, 0, 800, 600)), two.image("HEADLESS-1"))
-        assert not compare(picture.crop((800, 0, 1440, 480)), two.image("HEADLESS-2"))
+
+    def grim_sees_what_is_shown() -> bool:
+        output_of(two, ["grim", tmp_path / "all.png"])
+        with Image.open(tmp_path / "all.png") as picture:
+            assert picture.size == (1440, 600)
+            assert not compare(picture.crop((800, 0, 1440, 480)), two.image("HEADLESS-2"))
+            return not compare(picture.crop((0, 0, 800, 600)), two.image("HEADLESS-1"))
+
+    two.wait_for(grim_sees_what_is_shown, "a picture from before and after foot drew its cursor anew")
     output_of(two, ["grim", "-o", "HEADLESS-2", tmp_path / "second.png"])
     with Image.open(tmp_path / "second.png") as picture:
         assert not compare(picture, two.image("HEADLESS-2"))
