@@ -141,3 +141,11 @@ def test_under_ties_a_command_to_its_parent(name: str, number: signal.Signals, t
 
 def test_under_passes_the_exit_code_on() -> None:
     assert subprocess.run([str(LOAD), "under", "TERM", "--", "sh", "-c", "exit 7"], timeout=10).returncode == 7
+
+
+def test_help_teaches_and_names_every_exit_code() -> None:
+    answer = subprocess.run([str(LOAD), "--help"], capture_output=True, text=True, timeout=10)
+    assert answer.returncode == 0 and not answer.stderr
+    for word in ("cpu", "memory", "pagecache", "fork", "under", "Exit code: 0", "--copies", "--dir"):
+        assert word in answer.stdout
+    assert max(map(len, answer.stdout.splitlines())) <= 120

@@ -117,7 +117,7 @@ class Experiment(Table, frozen=True):
     schedule: Schedule
     quick: Schedule
     validity: Validity
-    backend: Backend = "auto"
+    backend: Backend = "headless"
     seed: int = 1
     baseline: str = ""  # the arm that others are compared with
 
@@ -132,7 +132,7 @@ class ExperimentFile(Table, frozen=True, rename={"arms": "arm", "clients": "clie
     arms: dict[str, dict[str, Any]]
     clients: Annotated[tuple[Client, ...], Meta(min_length=1, description="at least one [[client]]")]
     question: str = ""
-    backend: Backend = "auto"
+    backend: Backend = "headless"
     seed: Annotated[int, Meta(ge=0, description="a whole number")] = 1
     baseline: str = ""
     schedule: Schedule = Schedule()
