@@ -1,4 +1,4 @@
-"""Builds the two cffi modules; everything else about the project is in pyproject.toml.
+"""Builds the cffi modules; everything else about the project is in pyproject.toml.
 
 setuptools compiles every C file of a module, one after another, whenever one of them has changed. `BuildNative`
 compiles what is older than its source, any of our headers or the build description, as many files at a time as there
@@ -59,5 +59,5 @@ class BuildNative(build_ext):
 
 setup(
     cmdclass={"build_ext": BuildNative},
-    cffi_modules=["src/minicomp/native/pure/build.py:ffi", "src/minicomp/native/wlr/build.py:ffi"],
+    cffi_modules=[f"src/minicomp/native/{name}/build.py:ffi" for name in ("pure", "probes", "wlr")],
 )

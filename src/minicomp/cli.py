@@ -314,6 +314,7 @@ def _lab(arguments: list[str]) -> int:
     actions = {  # name: (module with add_arguments, help)
         "run": ("minicomp.lab.experiments.command", "run an experiment: the same scene under different settings"),
         "report": ("minicomp.lab.report.experiment_command", "say what came out of one, with tables and pictures"),
+        "probe": ("minicomp.lab.probes.command", "which statements about the kernel hold on this machine"),
         "replay": ("minicomp.lab.replay.commands", "the same frames under other frame schedulers"),
         "restore": ("minicomp.lab.helper.command", "undo what a killed root helper has left changed (docs/knobs.md)"),
         "kernel-trace": ("minicomp.lab.kernel.commands", "record the kernel's side of a trace, as root"),

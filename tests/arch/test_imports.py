@@ -46,6 +46,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "minicomp.native": (),
     "minicomp.native.pure": ("minicomp.native.pure._pure",),
     "minicomp.native.pure.build": ("minicomp.native.sources",),
+    "minicomp.native.probes": ("minicomp.native.probes._probes",),
+    "minicomp.native.probes.build": ("minicomp.native.sources",),
     "minicomp.native.wlr": ("minicomp.native.wlr._wlr",),
     "minicomp.native.wlr.build": ("minicomp.native.sources",),
     "minicomp.compositor": COMPOSITOR,
@@ -56,7 +58,13 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "minicomp.lab": (),
     "minicomp.lab.knobs": ("minicomp.config", "minicomp.errors", "minicomp.lab.knobs"),
     "minicomp.lab.helper": ("minicomp.errors", "minicomp.lab.helper", "minicomp.lab.knobs"),
-    "minicomp.lab.probes": ("minicomp.errors", "minicomp.lab.knobs", "minicomp.lab.probes", "minicomp.native.pure"),
+    "minicomp.lab.probes": (
+        "minicomp.errors",
+        "minicomp.lab.knobs",
+        "minicomp.lab.probes",
+        "minicomp.native.probes",
+        "minicomp.native.pure",
+    ),
     "minicomp.lab.pipeline": ("minicomp.errors", "minicomp.lab.pipeline"),
     "minicomp.lab.pipeline.commands": (
         "minicomp.errors",
@@ -100,7 +108,7 @@ BINDINGS = {
     "wlroots": ("minicomp.compositor", "minicomp.native.wlr.build"),
     "pywayland": ("minicomp.compositor", "minicomp.testing"),
     "xkbcommon": ("minicomp.compositor", "minicomp.testing"),
-    "cffi": ("minicomp.native.pure.build", "minicomp.native.wlr.build"),
+    "cffi": ("minicomp.native.probes.build", "minicomp.native.pure.build", "minicomp.native.wlr.build"),
 }
 """Packages that only some rooms may import."""
 
@@ -153,7 +161,7 @@ def imports_of(importer: str, file: Path) -> Iterator[Import]:
 
 
 def is_module(name: str) -> bool:
-    return name in MODULES or name.endswith((".native.pure._pure", ".native.wlr._wlr"))
+    return name in MODULES or name.endswith((".native.pure._pure", ".native.probes._probes", ".native.wlr._wlr"))
 
 
 def walk_run_time(tree: ast.AST) -> Iterator[ast.AST]:
@@ -193,7 +201,7 @@ def test_the_rooms_keep_their_directions() -> None:
 
 
 def test_a_compiled_module_is_seen_by_its_own_package_only() -> None:
-    compiled = [found for found in ALL_IMPORTS if found.imported.endswith(("._pure", "._wlr"))]
+    compiled = [found for found in ALL_IMPORTS if found.imported.endswith(("._pure", "._probes", "._wlr"))]
     strangers = [str(found) for found in compiled if found.imported.rpartition(".")[0] != found.importer]
     assert strangers == []
 

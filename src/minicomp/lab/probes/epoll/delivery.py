@@ -1,0 +1,69 @@
+"""What finding the one ready fd costs, against how many are watched."""
+
+from __future__ import annotations
+
+import os
+import resource
+
+from minicomp.lab.probes.probe import Budget, Curve, Number, Probe, Result, holds
+from minicomp.native.probes import ffi, lib
+
+WAITERS = {"select": lib.MC_PROBE_SELECT, "poll": lib.MC_PROBE_POLL, "epoll": lib.MC_PROBE_EPOLL}
+WATCHED = (10, 30, 100, 300, 1000, 3000, 10_000)
+OTHER_FDS = 100
+"""What the process may have open besides."""
+
+
+def measure(budget: Budget) -> Result:
+    watched = _within_the_limit()
+    rounds = budget.pick(60, 1000)
+    numbers: dict[str, list[Number]] = {name: [] for name in WAITERS}
+    for name, waiter in WAITERS.items():
+        for count in watched:
+            samples = ffi.new("uint64_t[]", rounds)
+            error = lib.mc_probe_delivery(waiter, count, rounds, samples)
+            if error != 0:
+                raise OSError(-error, f"{name} over {count} fds: {os.strerror(-error)}")
+            numbers[name].append(Number.of(f"{name}, {count} fds", "us", [ns / 1000 for ns in samples]))
+    growth = {name: row[-1].value / row[0].value for name, row in numbers.items()}
+    times = watched[-1] // watched[0]
+    # Constant or linear: a factor of 1000 apart, so a factor of 5 (caches) against one of 20 leaves no doubt.
+    constant = growth["epoll"] < 5 and growth["poll"] > 20 and growth["select"] > 20
+    last = ", ".join(f"{name} {row[-1].value:.3g} us" for name, row in numbers.items())
+    seen = f"for {times} times as many fds: " + ", ".join(f"{name} x{factor:.1f}" for name, factor in growth.items())
+    curve = Curve(
+        "One ready fd among many",
+        "fds watched",
+        "median of one wait (us)",
+        {name: [(float(count), row[i].value) for i, count in enumerate(watched)] for name, row in numbers.items()},
+        log_x=True,
+        log_y=True,
+    )
+    every = [number for row in numbers.values() for number in row]
+    return holds(f"{seen}; with {watched[-1]:,}: {last}", *every, curves=[curve], when=constant)
+
+
+def _within_the_limit() -> list[int]:
+    """How many fds to watch; the limit is raised as far as it goes (for this process only)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = max(WATCHED) + OTHER_FDS
+    if soft != resource.RLIM_INFINITY and soft < most:
+        soft = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return [count for count in WATCHED if count + OTHER_FDS <= soft or soft == resource.RLIM_INFINITY]
+
+
+PROBES = (
+    Probe(
+        name="epoll-delivery",
+        section=5,
+        statement="Traditional poll() / select() scan the entire fd set every call: O(n) per call. epoll registers "
+        "callbacks once (via epoll_ctl), and event delivery is O(1) per ready fd",
+        method="Of n idle eventfds one is made readable; the call that finds it is timed, for select (its fd_set as "
+        "large as needed), poll and epoll. Holds: from the smallest to the largest n, epoll's median grows less "
+        "than 5 times, the others' more than 20 times.",
+        used_by="libwayland's loop is epoll, so a thousand idle clients cost a frame nothing; the loop thread "
+        "waits for three fds, where poll would do as well.",
+        measure=measure,
+    ),
+)

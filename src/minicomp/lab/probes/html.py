@@ -1,0 +1,84 @@
+"""Results as one HTML file that needs nothing else: a table per section, curves as inline SVG."""
+
+from __future__ import annotations
+
+import io
+import re
+from html import escape
+from typing import Any
+
+from minicomp.lab.probes.probe import SECTIONS, Curve, Probe, Result, Verdict
+from minicomp.lab.probes.text import number_lines, tally
+
+_CLASSES = {Verdict.HOLDS: "yes", Verdict.DOES_NOT_HOLD: "no", Verdict.CANNOT_TEST: "untested"}
+_STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
+article { border-top: 1px solid #ccc; padding: .6rem 0; }
+h3 { margin: .2rem 0; font-size: 1rem; }
+blockquote { margin: .3rem 0; color: #555; font-style: italic; }
+pre { overflow-x: auto; background: #f6f6f6; padding: .5rem; margin: .4rem 0; }
+.verdict { padding: .1rem .5rem; border-radius: .6rem; font-size: .85rem; font-weight: normal; }
+.yes { background: #d5efd8; } .no { background: #ffe2b8; } .untested { background: #e4e4e4; }
+.small { color: #666; font-size: .85rem; margin: .2rem 0; }
+svg { max-width: 100%; height: auto; }
+"""
+
+
+def as_html(report: dict[str, Any], results: list[tuple[Probe, Result]]) -> str:
+    machine = report["machine"]
+    where = f"{machine['kernel']}, {machine['cpu']}, {machine['cpus']} CPUs, {report['date']}"
+    if report["quick"]:
+        where += ", quick"
+    parts = [
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>",
+        f"<title>Kernel claims on {escape(machine['kernel'])}</title><style>{_STYLE}</style>",
+        f"<h1>What holds on this machine</h1><p>{escape(where)}</p>",
+        f"<p>{escape(tally([result for _, result in results]))}</p>",
+    ]
+    for number, (_, title) in SECTIONS.items():
+        rows = [(probe, result) for probe, result in results if probe.section == number]
+        if rows:
+            parts.append(f"<h2>{number}. {escape(title)}</h2>")
+            parts += [_article(probe, result) for probe, result in rows]
+    return "\n".join(parts) + "\n"
+
+
+def _article(probe: Probe, result: Result) -> str:
+    numbers = "\n".join(number_lines(result.numbers))
+    parts = [
+        f"<article id='{escape(probe.name)}'><h3>{escape(probe.name)} "
+        f"<span class='verdict {_CLASSES[result.verdict]}'>{escape(result.verdict)}</span></h3>",
+        f"<blockquote>{escape(probe.statement)}</blockquote><p>{escape(result.seen)}</p>",
+        f"<p>Needed: {escape(result.needed)}</p>" if result.needed else "",
+        f"<pre>{escape(result.error)}</pre>" if result.error else "",
+        f"<pre>{escape(numbers)}</pre>" if numbers else "",
+        *(_picture(curve) for curve in result.curves),
+        f"<p class=small>Method: {escape(probe.method)}</p><p class=small>minicomp: {escape(probe.used_by)}</p>"
+        "</article>",
+    ]
+    return "".join(parts)
+
+
+def _picture(curve: Curve) -> str:
+    """The curve as SVG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 3.2), layout="constrained")
+    axes = figure.subplots()
+    for name, points in curve.series.items():
+        axes.plot([x for x, _ in points], [y for _, y in points], marker="o", markersize=3, label=name)
+    axes.set(title=curve.title, xlabel=curve.x_label, ylabel=curve.y_label)
+    if curve.log_x:
+        axes.set_xscale("log")
+    if curve.log_y:
+        axes.set_yscale("log")
+    axes.grid(alpha=0.3)
+    if len(curve.series) > 1:
+        axes.legend()
+    drawn = io.StringIO()
+    figure.savefig(drawn, format="svg")
+    # Of an SVG file, the element alone; ids are the figure's own and would clash.
+    text = drawn.getvalue()[drawn.getvalue().index("<svg") :]
+    unique = f"c{abs(hash(curve.title)):x}-"
+    text = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{unique}", text)
+    return f"<figure role=img aria-label='{escape(curve.title)}'>{text}</figure>"

@@ -1,0 +1,54 @@
+"""What probes need of a machine, each as a call that says what is missing (for `Probe.requires`)."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from pathlib import Path
+
+from minicomp.lab.probes.probe import Missing, Requirement
+
+
+def linux(major: int, minor: int, what: str) -> Requirement:
+    """A kernel at least this new, for `what`."""
+
+    def check() -> Missing | None:
+        numbers = platform.release().split("-")[0].split(".")
+        if (int(numbers[0]), int(numbers[1])) >= (major, minor):
+            return None
+        return Missing(
+            f"{what} came with Linux {major}.{minor}; this is {platform.release()}", f"Linux {major}.{minor}"
+        )
+
+    return check
+
+
+def cpus(count: int) -> Requirement:
+    """CPUs that this process may run on."""
+
+    def check() -> Missing | None:
+        have = len(os.sched_getaffinity(0))
+        return None if have >= count else Missing(f"only {have} CPU to run on", f"{count} CPUs")
+
+    return check
+
+
+def root() -> Missing | None:
+    return None if os.geteuid() == 0 else Missing("not run as root", "root")
+
+
+def path(name: str, needed: str) -> Requirement:
+    """A file or folder, typically under /sys or /proc."""
+
+    def check() -> Missing | None:
+        return None if Path(name).exists() else Missing(f"{name} is not there", needed)
+
+    return check
+
+
+def program(name: str, package: str) -> Requirement:
+    def check() -> Missing | None:
+        return None if shutil.which(name) else Missing(f"{name} is not installed", f"the package {package}")
+
+    return check

@@ -1,0 +1,150 @@
+"""The probes' framework, and those verdicts that are the same on every kernel. No measured number is judged here."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from minicomp import cli
+from minicomp.errors import ConfigError, ExitCode
+from minicomp.lab.probes import runner
+from minicomp.lab.probes.probe import (
+    SECTIONS,
+    Budget,
+    Curve,
+    Missing,
+    Number,
+    Probe,
+    Result,
+    Verdict,
+    cannot_test,
+    holds,
+)
+from minicomp.lab.probes.registry import all_probes, choose
+
+ALWAYS = {
+    "epoll-level": Verdict.HOLDS,
+    "epoll-edge-lost": Verdict.HOLDS,
+    "epoll-edge-returns": Verdict.DOES_NOT_HOLD,
+    "epoll-nested": Verdict.HOLDS,
+}
+"""Semantics: what the kernel promises."""
+
+
+def probe_of(measure: object, **changes: object) -> Probe:
+    made = Probe(name="p", section=5, statement="s", method="m", used_by="u", measure=measure)  # type: ignore[arg-type]
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def test_every_probe_says_what_it_is_about() -> None:
+    probes = all_probes()
+    assert probes
+    for probe in probes:
+        for text in (probe.statement, probe.method, probe.used_by):
+            assert len(text) > 15, f"{probe.name}: {text!r}"
+        assert probe.section in SECTIONS
+
+
+@pytest.mark.parametrize("name", ALWAYS)
+def test_semantics(name: str) -> None:
+    (probe,) = choose([name])
+    result = runner.run(probe, quick=True)
+    assert (result.verdict, result.error) == (ALWAYS[name], ""), result
+
+
+def test_a_section_by_number_and_by_name() -> None:
+    assert choose(["5"]) == choose(["epoll"]) == [probe for probe in all_probes() if probe.section == 5]
+    assert choose(["epoll-level", "epoll"])[0].name == "epoll-level"
+    assert choose(["epoll-level", "epoll-level"]) == choose(["epoll-level"])
+    with pytest.raises(ConfigError, match="minicomp lab probe --list"):
+        choose(["nonsense"])
+
+
+def test_a_result_survives_the_way_out_of_its_process() -> None:
+    wanted = holds(
+        "seen", Number.of("n", "us", [3, 1, 2]), curves=[Curve("t", "x", "y", {"a": [(1.0, 2.0)]})], when=False
+    )
+
+    result = runner.run(probe_of(lambda budget: wanted), quick=True)
+    assert result.seconds > 0
+    assert replace(result, seconds=0.0) == wanted
+    assert (result.numbers[0].value, result.numbers[0].low, result.numbers[0].high, result.numbers[0].n) == (2, 1, 3, 3)
+
+
+def test_what_a_probe_changes_of_itself_dies_with_it() -> None:
+    def measure(budget: Budget) -> Result:
+        os.nice(5)
+        os.chdir("/")
+        return holds("")
+
+    before = os.nice(0), os.getcwd()
+    assert runner.run(probe_of(measure), quick=True).verdict is Verdict.HOLDS
+    assert (os.nice(0), os.getcwd()) == before
+
+
+def test_a_missing_prerequisite_is_the_result() -> None:
+    def never(budget: Budget) -> Result:
+        raise AssertionError("measured")
+
+    missing = Missing("no moon", "a moon")
+    result = runner.run(probe_of(never, requires=(lambda: None, lambda: missing)), quick=True)
+    assert replace(result, seconds=0.0) == cannot_test("no moon", "a moon")
+
+
+def fail(budget: Budget) -> Result:
+    raise OSError(5, "on purpose")
+
+
+def crash(budget: Budget) -> Result:
+    os.kill(os.getpid(), signal.SIGTERM)
+    return holds("")
+
+
+def hang(budget: Budget) -> Result:
+    if os.fork() == 0:
+        time.sleep(60)
+    time.sleep(60)
+    return holds("")
+
+
+@pytest.mark.parametrize(
+    ("measure", "says"),
+    [(fail, "OSError: [Errno 5] on purpose"), (crash, "without a result (code -15)"), (hang, "longer than 0.3 s")],
+)
+def test_a_probe_that_fails_harms_nobody(monkeypatch: pytest.MonkeyPatch, measure: object, says: str) -> None:
+    monkeypatch.setitem(runner.LIMIT_S, True, 0.3)
+    result = runner.run(probe_of(measure), quick=True)
+    assert result.verdict is Verdict.CANNOT_TEST
+    assert says in result.error
+    children = "".join((task / "children").read_text() for task in Path("/proc/self/task").iterdir())
+    assert children.strip() == ""
+
+
+def test_the_command_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["epoll-level", "epoll-edge-lost"]
+    assert cli.main(["lab", "probe", *names, "--quick", "--json", "--out", str(tmp_path / "out")]) == ExitCode.OK
+    report = json.loads(capsys.readouterr().out)
+    assert [entry["name"] for entry in report["results"]] == names
+    assert {"kernel", "cpu", "cpus", "root"} <= set(report["machine"])
+    assert json.loads((tmp_path / "out/probes.json").read_text()) == report
+    text, page = ((tmp_path / "out" / f"probes.{suffix}").read_text() for suffix in ("txt", "html"))
+    for name in names:
+        assert name in text and name in page
+    assert "2 statements: 2 holds" in text
+    assert "http" not in page.replace("http://www.w3.org", "")
+
+
+def test_a_probe_that_failed_shows_in_the_exit_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from minicomp.lab.probes import command
+
+    monkeypatch.setattr(command, "choose", lambda wanted: [probe_of(fail)])
+    assert cli.main(["lab", "probe", "p", "--quick"]) == ExitCode.INTERNAL
+    assert "1 of the probes FAILED" in capsys.readouterr().out
