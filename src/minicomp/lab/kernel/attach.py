@@ -44,6 +44,7 @@ class Collector:
     def __init__(self, out: str, method: str, pid: int, threads: dict[str, int], scope: str = "all") -> None:
         request = {"out": os.path.abspath(out), "method": method, "scope": scope, "pid": pid, "threads": threads}
         self.out = out
+        self.facts: dict[str, Any] = {}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "minicomp.lab.kernel.collector", json.dumps(request)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
@@ -70,8 +71,8 @@ class Collector:
         out, _ = self._process.communicate(timeout=END_TIMEOUT_S)  # closes its standard input
         if self._process.returncode != 0:
             raise KernelTraceError(out.strip().removeprefix("error: "), where=self.out)
-        facts: dict[str, Any] = json.loads(out)
-        return facts
+        self.facts = json.loads(out)
+        return self.facts
 
     def _line(self) -> str:
         assert self._process.stdout is not None

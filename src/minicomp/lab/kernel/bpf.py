@@ -41,8 +41,9 @@ def program(tids: Iterable[int], *, everyone: bool, has_vblank: bool) -> str:
     """The bpftrace program; `everyone` as in `tracefs.Instance.open`."""
     tids = list(tids)
     own = " || ".join(f"args->prev_pid == {tid} || args->next_pid == {tid}" for tid in tids)
-    # Each event wakes bpftrace, whose own switches would be events again: who ran before it counts on instead.
-    others = 'args->prev_comm != "bpftrace" && args->next_comm != "bpftrace"'
+    # Each event wakes bpftrace, whose own switches would be events again: who ran before it counts on instead, unless
+    # that is one of our threads.
+    others = f'(args->prev_comm != "bpftrace" && args->next_comm != "bpftrace") || {own}'
     ours = " || ".join(f"args->pid == {tid}" for tid in tids)
     parts = [f'BEGIN {{ printf("{BEGIN_MARK}%llu\\n", nsecs); }}', _SWITCH % (others if everyone else own)]
     parts += [_WOKEN % (name, ours, letter) for name, letter in (("sched_waking", "W"), ("sched_wakeup", "U"))]

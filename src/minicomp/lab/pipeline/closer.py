@@ -6,7 +6,7 @@ The run file knows for each frame how much CPU time its thread used, its page fa
 - less CPU time than half of the stage, after an involuntary switch: the thread was taken off its CPU: *deadline
   throttled* when the kernel reported its budget spent (DEADLINE_OVERRUN) or the configuration puts it in the deadline
   class (nothing else can preempt it for long), else *wake late*;
-- a late wake-up: *deadline throttled* when its budget was reported spent in the stage or at most 20 ms before it, or
+- a late wake-up: *deadline throttled* when its budget was reported spent in the stage or at most 60 ms before it, or
   when it is in the deadline class and had used at least 3/4 of its runtime since its last frame; else *wake late*.
 
 With the kernel's trace (`KernelSide`) the stage's time is divided into running, waiting for a CPU, throttled, asleep;
@@ -39,7 +39,7 @@ CauseName = Literal[
 DECIDES_SHARE = 0.5
 MANY_FAULTS = 64
 RUNTIME_SHARE = 0.75
-RECENT_NS = 20_000_000
+RECENT_NS = 60_000_000
 """An overrun this long before a late wake-up may be what it waited for: throttling lasts to the end of the period."""
 COUNT_LIMIT = 255
 """SCHED's counters stay at this."""
@@ -161,9 +161,10 @@ class Closer:
             held = self.holder(source, due_ns, done_ns)
             by = "" if held is None else f", held by {source_name(held)}"
             return Reason("lock wait", f"{thread} {what}: it waited {ms(waited)} for the compositor lock{by}", times)
-        found = self._in_kernel(thread, due_ns, done_ns, late)
-        if found is not None:
-            return Reason(found.name, f"{thread} {what}: {found.evidence}", {**times, **found.times_ns})
+        for name in (thread, "mc-loop"):  # which sets the render thread's timer
+            found = self._in_kernel(name, due_ns, done_ns, late)
+            if found is not None:
+                return Reason(found.name, f"{thread} {what}: {found.evidence}", {**times, **found.times_ns})
         if self._overran(due_ns - RECENT_NS, done_ns):
             return Reason("deadline throttled", f"{thread} {what}: its deadline budget was spent", times)
         return Reason("wake late", f"{thread} {what}", times)
