@@ -1,13 +1,15 @@
 """`minicomp demo`: a real client on the modelled display for some seconds, and where each frame's time went.
 
-Writes a screenshot, the run file and a Perfetto trace, and says where. Nothing here is special to the demo: it is
-`minicomp run --backend headless --trace FILE -- pulse ...` with a table at the end.
+Writes a screenshot, the run file and a Perfetto trace, and says where; then compares two ways to pace frames and says
+what the difference is. Nothing here is special to the demo: it is `minicomp run --backend headless --trace FILE --
+pulse ...` with a table at the end, and `minicomp lab run configs/experiments/demo.toml`.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import textwrap
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from minicomp.compositor.server import Compositor
 
 CLIENTS = Path(__file__).resolve().parents[2] / "build/clients"
+EXPERIMENT = Path(__file__).resolve().parents[2] / "configs/experiments/demo.toml"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -48,6 +51,9 @@ def main(arguments: Sequence[str]) -> int:
     print(f"screenshot     {screenshot}")
     print(f"trace          {trace}  (minicomp trace summary {trace})")
     print(f"perfetto       {perfetto}  (open it at https://ui.perfetto.dev)")
+    if options.compare:
+        page = _compare(folder / "comparison")
+        print(f"comparison     {page}  (minicomp lab report {page.parent} --with-disturbed)")
     return ExitCode.OK
 
 
@@ -61,7 +67,34 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out", default="minicomp-demo", metavar="DIR", help="where to write (default: ./minicomp-demo)"
     )
+    parser.add_argument("--no-compare", dest="compare", action="store_false", help="leave out the experiment")
     return parser
+
+
+def _compare(folder: Path) -> Path:
+    """A small experiment: prints its answer, and returns its report, a page."""
+    import shutil
+
+    from minicomp.lab.experiments.folder import Folder
+    from minicomp.lab.experiments.plan import make_plan
+    from minicomp.lab.experiments.progress import Progress as RunProgress
+    from minicomp.lab.experiments.read import read_experiment
+    from minicomp.lab.experiments.runner import Options, run_experiment
+    from minicomp.lab.report import experiment as report
+
+    experiment = read_experiment(str(EXPERIMENT))
+    plan = make_plan(experiment, quick=False)
+    if (folder / "plan.json").exists():
+        shutil.rmtree(folder)  # the demo's before
+    results = Folder(folder)
+    results.prepare(plan, EXPERIMENT.read_text(encoding="utf-8"), resume=False)
+    print(f"\n{experiment.question} {len(plan.runs)} short runs, in random order:")
+    with RunProgress(plan) as progress:
+        run_experiment(experiment, plan, results, Options("headless"), progress)
+    # Whoever tries the demo has other programs running: the answer says so, instead of there being none.
+    for sentence in report.sentences(folder, with_disturbed=True):
+        print(textwrap.fill(sentence, 100, initial_indent="  ", subsequent_indent="    "))
+    return report.write_all(folder, with_disturbed=True)[0]
 
 
 def _run(pulse: Path, seconds: float, hz: float, trace: Path, screenshot: Path) -> int:

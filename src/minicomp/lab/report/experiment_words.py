@@ -112,7 +112,8 @@ def could_see(comparison: Comparison) -> str:
     if comparison.of == SMALLER:
         return f"{50 + 50 * min(smallest, 1.0):.0f} %"
     if comparison.of == "rate":
-        return f"{100 * smallest:.2g} points"
+        points = 100 * smallest
+        return f"{min(points, 100.0):.0f} points" if points >= 10 else f"{points:.2g} points"
     if smallest > 100:
         return "factor > 100"
     return f"factor {smallest:.2g}" if smallest >= 2 else f"{100 * (smallest - 1):.2g} %"
@@ -198,7 +199,7 @@ def _needed(comparison: Comparison) -> str:
     if comparison.adjusted_p is None:
         return "yes, one tells nothing about how runs differ"
     if comparison.more_blocks is None:
-        return f"too many, {could_see(comparison)} would have been seen"
+        return f"too many (from {could_see(comparison)} on it would have been seen)"
     return f"about {comparison.more_blocks} an arm"
 
 
