@@ -42,6 +42,7 @@ examples:
   scripts/bench --json before.json          about six minutes: numbers to keep
   scripts/bench --show before.json          the table of an earlier run
   scripts/bench --vm                        latency on real KMS beside sway: ten minutes; --quick: three
+  scripts/bench --pacing                    how late it asks and composes: fifteen minutes; --quick: two
 """
 
 
@@ -51,6 +52,10 @@ def main(argv: list[str] | None = None) -> int:
         from . import vm  # the lab's modules are not needed for the headless run
 
         return vm.run(options)
+    if options.pacing:
+        from . import pacing
+
+        return pacing.run(options)
     try:
         if options.show is not None:
             result = json.loads(options.show.read_text())
@@ -80,6 +85,11 @@ def _parser() -> argparse.ArgumentParser:
         "--vm",
         action="store_true",
         help="instead: commit -> presented and missed flips on real KMS, in a virtual machine's virtual time",
+    )
+    parser.add_argument(
+        "--pacing",
+        action="store_true",
+        help="instead: callback -> presented and input -> presented at several refresh rates, minicomp against itself",
     )
     parser.add_argument(
         "--scene", action="append", default=[], choices=SCENES, help="with --vm: only this scene (repeatable)"
