@@ -9,6 +9,8 @@ import logging
 import os
 import socket
 import stat
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -43,7 +45,7 @@ from minicomp.testing import client as wayland
 from minicomp.testing.image import compare
 from minicomp.testing.instance import InProcess, configure
 from tests.headless.conftest import CLIENTS
-from tests.headless.programs import start
+from tests.headless.programs import shown_window, start
 
 
 @contextmanager
@@ -507,14 +509,44 @@ def test_who_leaves_in_the_middle_harms_nothing(running: Running) -> None:
     running.instance.wait_for(lambda: running.instance.dispatcher.observer is None, "the subscribers to be forgotten")
 
 
+@pytest.mark.parametrize("what", ["a screenshot", "the policy"])
+def test_the_end_does_not_wait_for_a_request(stack: ExitStack, what: str) -> None:
+    Sleepy.released.clear()
+    running = Running(stack, policy=Sleepy, backend__clock="step")
+    with running.raw() as peer:
+        request = {"jsonrpc": "2.0", "method": "screenshot", "id": 1}
+        if what == "the policy":
+            request = {"jsonrpc": "2.0", "method": "action", "params": ["anything"], "id": 1}
+        peer.sendall(json.dumps(request).encode() + b"\n")
+        assert running.call("version")
+        time.sleep(0.1)  # for the request to be under way
+        begin = time.monotonic()
+        stack.pop_all().close() if what == "a screenshot" else leave(stack)
+        assert time.monotonic() - begin < 3
+        assert peer.recv(4096) == b""
+
+
+def leave(stack: ExitStack) -> None:
+    """The policy returns a little after the control socket was told to end."""
+    threading.Timer(0.3, Sleepy.released.set).start()
+    stack.pop_all().close()
+
+
+def test_start_up_imports_little_of_it() -> None:
+    script = "import minicomp.compositor.control.endpoint, sys; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    heavy = {"json", "socket", "selectors", "zlib", "base64", "minicomp.msg", "minicomp.compositor.control.serve"}
+    assert heavy.isdisjoint(loaded)
+
+
 REQUESTS = st.builds(
     lambda method, params: json.dumps({"jsonrpc": "2.0", "method": method, "params": params, "id": 1}).encode(),
     st.sampled_from([m.name for m in METHODS if m.name not in ("quit", "subscribe", "knob.set", "action")]),
     st.dictionaries(
         st.sampled_from(sorted({p.name for m in METHODS for p in m.parameters} - {"path", "enabled", "mode"})),
-        st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=5)
-        | st.lists(st.integers(-9, 9), max_size=3) | st.just("HEADLESS-1"),
-        max_size=4,
+        st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.integers(-9, 99) | st.floats() | st.text(max_size=5)
+        | st.lists(st.integers(-9, 9), max_size=3) | st.sampled_from(["HEADLESS-1", "focused", "an.app", "90"]),
+        max_size=5,
     ),
 )  # fmt: skip
 
@@ -522,7 +554,10 @@ REQUESTS = st.builds(
 @pytest.fixture
 def fuzzed() -> Iterator[Running]:
     with ExitStack() as stack:
-        yield Running(stack, log__level="error")
+        running = Running(stack, log__level="error")
+        start(running.instance, CLIENTS / "echo", "--quiet", "--app-id", "an.app", "--size", "100x100")
+        shown_window(running.instance)
+        yield running
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
@@ -539,3 +574,5 @@ def test_no_bytes_hurt_the_compositor(fuzzed: Running, lines: list[bytes], half_
     assert fuzzed.call("version")["backend"] == "headless"
     if not fuzzed.call("outputs"):
         fuzzed.call("output.plug")
+    if not fuzzed.call("windows"):
+        start(fuzzed.instance, CLIENTS / "echo", "--quiet", "--app-id", "an.app", "--size", "100x100")

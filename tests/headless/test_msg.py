@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -18,7 +19,7 @@ import pytest
 from PIL import Image
 
 from minicomp.testing.image import compare
-from tests.headless.conftest import CLIENTS
+from tests.headless.conftest import CLIENTS, REPO
 
 MINICOMP = [sys.executable, "-m", "minicomp"]
 ECHO_COLOURS = ((0xE6, 0x19, 0x4B), (0x3C, 0xB4, 0x4B), (0xFF, 0xE1, 0x19))
@@ -207,6 +208,42 @@ def test_without_a_socket_it_goes_on(runtime_dir: Path, obstacle: str) -> None:
     if obstacle == "a file":
         assert in_the_way.read_text() == "mine"
         in_the_way.unlink()
+
+
+def test_the_pages_examples_work(runtime_dir: Path, tmp_path: Path) -> None:
+    """docs/control.md: every `minicomp msg` line, the raw request, the Python client and the configuration."""
+    page = (REPO / "docs/control.md").read_text()
+    commands, raw = re.findall(r"^```sh\n(.*?)^```", page, re.S | re.M)
+    (python,) = re.findall(r"^```python\n(.*?)^```", page, re.S | re.M)
+    (toml,) = re.findall(r"^```toml\n(.*?)^```", page, re.S | re.M)
+    config = tmp_path / "page.toml"
+    config.write_text(toml)
+    program = tmp_path / "minicomp"
+    program.write_text(f'#!/bin/sh\nexec {" ".join(MINICOMP)} "$@"\n')
+    program.chmod(0o755)
+    places = environment(runtime_dir, PATH=f"{tmp_path}:{os.environ['PATH']}")
+    with compositor(runtime_dir, "--config", str(config)):
+        result = subprocess.run(
+            ["bash", "-exc", commands.replace(" fifo", " other")],  # which every user may have
+            cwd=tmp_path, env=places, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert result.returncode == 0, result.stderr
+        assert (tmp_path / "screen.png").exists()
+        listener = subprocess.Popen(
+            [sys.executable, "-uc", python.replace("as compositor:", "as compositor:\n    print('connected')")],
+            env=places, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert listener.stdout is not None
+        assert listener.stdout.readline() == "connected\n"
+        with subprocess.Popen([CLIENTS / "echo", "--quiet", "--duration-s", "1"], env={
+            **places, "WAYLAND_DISPLAY": ask(runtime_dir, "version")["display"]
+        }):  # fmt: skip
+            assert "window." in listener.stdout.readline() + listener.stdout.readline()
+        assert ask(runtime_dir, "quit") == {"quitting": True}
+        listener.communicate(timeout=10)
+        assert listener.returncode == 0
+    result = subprocess.run(["bash", "-ec", raw], env=places, capture_output=True, text=True, timeout=30)
+    assert result.stdout == "HEADLESS-2\n", result.stderr
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can connect as somebody else")

@@ -21,6 +21,9 @@ from minicomp.msg.interface import INVALID_PARAMS, NOT_AVAILABLE, NOT_FOUND, REF
 if TYPE_CHECKING:
     from minicomp.compositor.windows import Window
 
+_FARTHEST = 1_000_000  # layout units
+_LARGEST = 65_535  # what mc_window_configure takes
+
 
 class Acting:
     def __init__(self, context: Context) -> None:
@@ -109,9 +112,12 @@ class Acting:
         )
 
     def window_place(self, window: str, x: int | None, y: int | None, width: int | None, height: int | None) -> Waiting:
-        for name, value, least in (("x", x, -(2**31)), ("y", y, -(2**31)), ("width", width, 1), ("height", height, 1)):
-            if value is not None and not least <= value < 2**31:
-                raise RpcError(INVALID_PARAMS, f"window.place: {name} must be {least} to {2**31 - 1}")
+        for name, value in (("x", x), ("y", y)):
+            if value is not None and abs(value) > _FARTHEST:
+                raise RpcError(INVALID_PARAMS, f"window.place: {name} must be {-_FARTHEST} to {_FARTHEST}")
+        for name, value in (("width", width), ("height", height)):
+            if value is not None and not 1 <= value <= _LARGEST:
+                raise RpcError(INVALID_PARAMS, f"window.place: {name} must be 1 to {_LARGEST}")
 
         def ask(found: Window) -> None:
             old = found.geometry
