@@ -372,9 +372,13 @@ class Compositor:
         if self.control_path:
             environment["MINICOMP_SOCKET"] = self.control_path
         pool = self.config.knobs.memory.hugetlb_pool
-        if pool in ("2M", "1G"):  # for clients that can make their buffers of huge pages: clients/pulse
-            environment["MINICOMP_POOL"] = f"hugetlb-{pool}"
+        if pool in ("2M", "1G") and self._took_effect("knobs.memory.hugetlb_pool"):
+            environment["MINICOMP_POOL"] = f"hugetlb-{pool}"  # for clients that can use them, as clients/pulse does
         return environment
+
+    def _took_effect(self, knob: str) -> bool:
+        effects = self.knobs.session.effects() if self.knobs is not None else []
+        return any(effect.name == knob and effect.took_effect for effect in effects)
 
     def app_connection(self) -> socket.socket | None:
         """The app's own connection, or None when it is to use the socket; see config.AppSettings.own_connection.

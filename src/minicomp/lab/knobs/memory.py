@@ -6,6 +6,7 @@ mapped; here they are read back, from smaps. See docs/knobs.md for what is ours 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from typing import TYPE_CHECKING, Any
@@ -218,7 +219,7 @@ class HugetlbPool(Knob):
         super().__init__("knobs.memory.hugetlb_pool", wanted)
         self._pages = pages or POOL_PAGES.get(wanted, 0)
         self._before = 0
-        self._seen: tuple[tuple[int, ...], int] | None = None
+        self._seen: dict[str, int] | None = None
 
     def _read(self, file: str) -> int:
         return int(read_file(f"{HUGETLB}/hugepages-{POOL_KIB[self.wanted]}kB/{file}"))
@@ -246,13 +247,7 @@ class HugetlbPool(Knob):
         if self.wanted == "none":
             return Effect(self.name, self.wanted, "none", True)
         now, free = self._read("nr_hugepages"), self._read("free_hugepages")
-        clients = {}
-        for pid in subject.client_pids:
-            try:
-                huge = huge_kib(pid)
-            except OSError:
-                continue  # it has ended
-            clients[str(pid)] = huge["Private_Hugetlb"] + huge["Shared_Hugetlb"]
+        clients = self._used(subject)
         effective = {"pages": now, "free": free, "clients_kib": clients}
         took = now >= self._before + self._pages
         unused = took and clients and not any(clients.values())
@@ -262,6 +257,16 @@ class HugetlbPool(Knob):
         """Clients come and go, and their buffers."""
         if self.wanted == "none":
             return False
-        now = (subject.client_pids, self._read("free_hugepages"))
+        now = self._used(subject)
         changed, self._seen = now != self._seen, now
         return changed
+
+    @staticmethod
+    def _used(subject: Subject) -> dict[str, int]:
+        """KiB of hugetlb pages that each client has touched."""
+        used = {}
+        for pid in subject.client_pids:
+            with contextlib.suppress(OSError):  # it has ended
+                huge = huge_kib(pid)
+                used[str(pid)] = huge["Private_Hugetlb"] + huge["Shared_Hugetlb"]
+        return used
