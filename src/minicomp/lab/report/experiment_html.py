@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from minicomp.lab.report.experiment_document import Section, Table
+from minicomp.lab.report.experiment_layout import Section, Table
 from minicomp.lab.report.experiment_pictures import Picture
 
 NARROW_PAGE_PX = 700

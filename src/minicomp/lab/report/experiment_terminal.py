@@ -10,7 +10,7 @@ from rich.rule import Rule
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from minicomp.lab.report.experiment_document import Section, Table
+from minicomp.lab.report.experiment_layout import Section, Table
 
 NARROW = 100
 """Below that many columns wide tables become one paragraph a row."""

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 
 from minicomp.lab.report.columns import table as columns
-from minicomp.lab.report.experiment_document import Section, Table
+from minicomp.lab.report.experiment_layout import Section, Table
 
 WIDTH = 110
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 
-from minicomp.lab.statistics.analysis import Analysis, ArmAnalysis, Comparison
+from minicomp.lab.statistics.analysis import Analysis
+from minicomp.lab.statistics.arms import ArmAnalysis
 from minicomp.lab.statistics.bootstrap import ENOUGH_BLOCKS, Interval
+from minicomp.lab.statistics.comparisons import Comparison
 from minicomp.lab.statistics.measures import LATENCY, SMALLER, words_for
 from minicomp.lab.statistics.rates import Contrast, Rate
 
