@@ -6,12 +6,10 @@
 
 #include "shell.h"
 
-/* A policy that is stuck must not leave a new client without any answer. */
+/* A policy that is stuck must not leave a new client without any answer. Until there is one, a client that
+ * has no window on the screen yet gets no other events either (grace): some (weston-presentation-shm) take a
+ * round trip for the answer to their first commit and draw after it. */
 #define HELD_MAX_MS 1000
-/* Some clients (weston-presentation-shm) take a round trip for the answer to their first commit and draw
- * after it. Their round trip waits for the answer, as long as a policy that is not stuck needs on a busy
- * machine. */
-#define GRACE_MS 200
 #define TILED_SHIFT 4
 
 static void push(struct mc_window *window, enum mc_event_kind kind, int64_t a, int64_t b)
@@ -46,11 +44,6 @@ static void send_configure(struct mc_window *window)
 static int handle_held_too_long(void *data)
 {
     struct mc_window *window = data;
-    if (window->in_grace) {
-        set_grace(window, false);
-        wl_event_source_timer_update(window->held, HELD_MAX_MS - GRACE_MS);
-        return 0;
-    }
     mc_log(window->server, MC_LOG_WARNING, "a new window was configured without the policy, which is busy");
     send_configure(window);
     return 0;
@@ -80,9 +73,8 @@ static void hold_configure(struct mc_window *window)
         wlr_xdg_surface_schedule_configure(window->xdg); /* short of memory: an empty answer beats none */
         return;
     }
-    bool grace = !client_has_mapped(window);
-    wl_event_source_timer_update(held, grace ? GRACE_MS : HELD_MAX_MS);
-    set_grace(window, grace);
+    wl_event_source_timer_update(held, HELD_MAX_MS);
+    set_grace(window, !client_has_mapped(window));
     if (window->xdg->configure_idle != NULL) {
         wl_event_source_remove(window->xdg->configure_idle);
     }
