@@ -110,6 +110,15 @@ def test_two_arms_two_runs_each(file: Path, tmp_path: Path) -> None:
     assert again.returncode == 0 and "0 runs to do" in again.stderr
     assert {path: path.stat().st_mtime_ns for path in (out / "runs").iterdir()} == before
 
+    # A disturbed run is done again when that is asked for, and only that.
+    stem = f"{plan['runs'][2]['number']:04d}-{plan['runs'][2]['arm']}"
+    disturbed = {**record(out, stem), "status": "disturbed", "reasons": ["a test says so"]}
+    (out / "runs" / f"{stem}.json").write_text(json.dumps(disturbed))
+    before = {path: path.stat().st_mtime_ns for path in (out / "runs").iterdir() if path.stem != stem}
+    redone = lab_run(file, "--out", out, "--resume", "--redo")
+    assert redone.returncode == 0 and "1 runs to do" in redone.stderr and "4 runs: 4 ok" in redone.stderr
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
     # Without --resume, or with another plan, nothing is overwritten.
     assert lab_run(file, "--out", out).returncode == 2
     other = lab_run(file, "--out", out, "--resume", "--quick")

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minicomp.lab.pipeline.attribution import Cause, explain
-from minicomp.lab.pipeline.closer import KernelSide
+from minicomp.lab.pipeline.reasons import KernelSide
 from minicomp.lab.pipeline.tables import Bools, Joined
 
 

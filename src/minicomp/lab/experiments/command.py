@@ -17,6 +17,7 @@ from minicomp.lab.experiments.progress import Progress, clock
 from minicomp.lab.experiments.read import read_experiment
 from minicomp.lab.experiments.runner import Options, run_experiment
 from minicomp.lab.experiments.spec import Experiment
+from minicomp.lab.experiments.validity import DISTURBED, FAILED
 
 DESCRIPTION = """\
 Run an experiment: the same scene under different settings (arms), interleaved in random order, a fresh
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", metavar="DIR", help="where to write; default: ./lab-NAME")
     add("--quick", action="store_true", help="the file's [quick] schedule: few short runs, for a first look")
     add("--resume", action="store_true", help="do what is left of the plan in DIR")
+    add("--redo", action="store_true", help="with --resume: also do again what was disturbed or failed")
     add("--keep-traces", action="store_true", help="keep every run file; otherwise that of each arm's first run")
     add("--backend", choices=("auto", "headless", "drm"), help="in place of the file's")
     add("--arms", metavar="A,B", help="only these arms")
@@ -59,6 +61,10 @@ def run(options: argparse.Namespace) -> int:
         return ExitCode.OK
     folder = Folder(Path(options.out or f"lab-{experiment.name}"))
     folder.prepare(plan, read_text(options.file), resume=options.resume)
+    if options.redo:
+        for one in plan.runs:
+            if (folder.record(one) or {}).get("status") in (DISTURBED, FAILED):
+                folder.forget(one)
     _say(_announcement(experiment, plan, folder))
 
     # A supervisor's SIGTERM ends everything that was started, as Ctrl-C does.

@@ -58,6 +58,11 @@ class Folder:
         path = self.record_path(run)
         return _read(path) if path.exists() else None
 
+    def forget(self, run: Run) -> None:
+        """Makes a run undone: its record last, so that a kill in between leaves it recorded."""
+        for path in (self.table_path(run), self.trace_path(run), self.record_path(run)):
+            path.unlink(missing_ok=True)
+
     def record_path(self, run: Run) -> Path:
         return self.path / "runs" / f"{run.stem}.json"
 

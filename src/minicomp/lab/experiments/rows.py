@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from minicomp.lab.experiments.causes import Miss, misses_of
-from minicomp.lab.pipeline.closer import KernelSide
 from minicomp.lab.pipeline.join import CONTENT, join
 from minicomp.lab.pipeline.misses import refresh_by_row
 from minicomp.lab.pipeline.points import Origin, Point
+from minicomp.lab.pipeline.reasons import KernelSide
 from minicomp.lab.pipeline.runfile import Run
 from minicomp.lab.pipeline.tables import MISSING, Bools, Floats, Ints, Joined, span_ns, take
 
