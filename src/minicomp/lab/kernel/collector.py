@@ -116,13 +116,13 @@ def _rewrite(file: IO[bytes], request: dict[str, Any], lost: int, cost: dict[str
     end["events_per_s"] = round(len(records) / max(cost["elapsed_s"], 1e-9), 1)
     new = f"{request['out']}.new"
     with open(new, "wb") as out:
-        for chunk in _finished(meta, records, names, end):
+        for chunk in finished(meta, records, names, end):
             out.write(chunk)
     os.replace(new, request["out"])
     return end
 
 
-def _finished(meta: dict[str, Any], records: list[bytes], names: dict[int, str], end: Any) -> Iterator[bytes]:
+def finished(meta: dict[str, Any], records: list[bytes], names: dict[int, str], end: Any) -> Iterator[bytes]:
     yield events.pack_json(ChunkKind.META, {key: value for key, value in meta.items() if key != "formats"})
     yield events.pack_json(ChunkKind.NAMES, {str(pid): name for pid, name in sorted(names.items())})
     yield events.pack_chunk(ChunkKind.RECORDS, b"".join(records))

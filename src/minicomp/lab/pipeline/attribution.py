@@ -41,10 +41,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from minicomp.lab.pipeline.client_late import Answer, late_answers
-from minicomp.lab.pipeline.closer import CauseName, Closer, KernelSide, Reason, ms
+from minicomp.lab.pipeline.closer import Closer
 from minicomp.lab.pipeline.cost import WINDOW_FRAMES
 from minicomp.lab.pipeline.plans import Plans, frame_plans
 from minicomp.lab.pipeline.points import Origin, Source, source_name
+from minicomp.lab.pipeline.reasons import CauseName, KernelSide, Reason, ms
 from minicomp.lab.pipeline.tables import MISSING, Ints, Joined, take
 
 CAUSES: tuple[CauseName, ...] = (
@@ -177,7 +178,10 @@ class _Explainer:
             return Reason("KMS late", f"the display refused the frame; the next one was shown {late} after its vblank")
         if not self._on_grid(row):
             off = self._off_grid_ns(row)
-            return Reason("prediction error", f"the vblank came {ms(off)} from where it was predicted", {"off": off})
+            sentence = (
+                f"the vblank that showed it came {late} after the predicted one, {ms(off)} from where any was expected"
+            )
+            return Reason("prediction error", sentence, {"off": off})
         if self.joined.run.stepped:
             return Reason("KMS late", f"handed over in time, shown {late} after its vblank")
         if MISSING in (plans.handed_ns[row], plans.latest_ns[row], frames.planned_ns[row], self.stages["wake"][row]):

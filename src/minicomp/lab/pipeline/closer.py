@@ -15,27 +15,16 @@ what makes up at least half of the excess decides, and the sentence names who ra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 
 from minicomp.lab.pipeline.cost import WINDOW_FRAMES
 from minicomp.lab.pipeline.lookup import Records, before
 from minicomp.lab.pipeline.points import Point, Source, source_name
+from minicomp.lab.pipeline.reasons import Account, KernelSide, Reason, ms
 from minicomp.lab.pipeline.tables import MISSING, Joined, take
 
-CauseName = Literal[
-    "client late",
-    "wake late",
-    "lock wait",
-    "page fault",
-    "deadline throttled",
-    "compose overrun",
-    "KMS late",
-    "prediction error",
-    "unknown",
-]
 DECIDES_SHARE = 0.5
 MANY_FAULTS = 64
 RUNTIME_SHARE = 0.75
@@ -44,45 +33,6 @@ RECENT_NS = 60_000_000
 COUNT_LIMIT = 255
 """SCHED's counters stay at this."""
 THREADS = {Source.LOOP: "mc-loop", Source.RENDER: "mc-render", Source.POLICY: "policy"}
-
-
-class Reason(NamedTuple):
-    name: CauseName
-    evidence: str
-    times_ns: dict[str, int] = {}
-
-
-class Runner(Protocol):
-    """A program that ran while a thread of ours waited."""
-
-    @property
-    def words(self) -> str: ...
-    @property
-    def ran_ns(self) -> int: ...
-
-
-class Account(Protocol):
-    """Where the time of one thread went between two times; ns."""
-
-    @property
-    def ran_ns(self) -> int: ...
-    @property
-    def waiting_ns(self) -> int: ...
-    @property
-    def throttled_ns(self) -> int: ...
-    @property
-    def idle_ns(self) -> int: ...
-    @property
-    def asleep_ns(self) -> int: ...
-    @property
-    def instead(self) -> Sequence[Runner]: ...
-
-
-class KernelSide(Protocol):
-    """The kernel's half of a trace; `lab.kernel` has it."""
-
-    def account(self, thread: str, begin_ns: int, end_ns: int) -> Account | None:
-        """None when the trace does not cover the thread or the time."""
 
 
 class Closer:
@@ -225,9 +175,7 @@ class Closer:
         if MISSING in (used, flags) or used > (1 - DECIDES_SHARE) * spent_ns or not flags >> 8 & 0xFF:
             return None
         word = {"compose": "composing", "commit": "the commit"}[stage]
-        sentence = (
-            f"{word} took {ms(spent_ns)}, but {thread} ran only {ms(used)}: it was switched out {_count(flags >> 8)}"
-        )
+        sentence = f"{word} took {ms(spent_ns)}, but {thread} ran only {ms(used)}: it was taken off its CPU"
         begin = self.frames.compose_begin_ns if stage == "compose" else self.frames.kms_begin_ns
         if self._overran(int(begin[row]), int(begin[row]) + spent_ns):
             return Reason("deadline throttled", f"{sentence} when its deadline budget was spent")
@@ -284,12 +232,6 @@ class Closer:
 
     def _thread(self, row: int) -> str:
         return THREADS.get(Source(self._source(row)), "mc-render")
-
-
-def ms(ns: float | np.integer[Any]) -> str:
-    """ "8.1 ms"; below a tenth of one two more digits."""
-    value = float(ns) / 1e6
-    return f"{value:.1f} ms" if abs(value) >= 0.1 or value == 0 else f"{value:.3f} ms"
 
 
 def _instead(account: Account) -> str:

@@ -105,7 +105,7 @@ def _export(trace: Run, args: argparse.Namespace) -> int:
     if args.perfetto:
         from minicomp.lab.report.perfetto_export import export_perfetto
 
-        print(f"{args.perfetto}: {export_perfetto(trace, args.perfetto)} events")
+        print(f"{args.perfetto}: {export_perfetto(trace, args.perfetto, _kernel_side(trace))} events")
     if args.csv:
         from minicomp.lab.report.csv_export import export_csv
 

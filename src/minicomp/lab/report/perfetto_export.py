@@ -3,8 +3,9 @@
 Process "minicomp" holds: a thread track for each thread that wrote records (what it did); a track for each output
 (composing, KMS commits and flips; under it the frames from queued to presented, and counters); a track for each surface
 (commits, callbacks and input; under it each commit's way to the display, and its latency). Flow arrows lead from a
-commit through the composing of the frame that took it to the flip that showed it. Threads' ids are not in a run file:
-the policy thread is Python's main thread and gets the process's id, the others the ids after it.
+commit through the composing of the frame that took it to the flip that showed it. With the kernel's side of the trace
+there is also a track a thread for when it ran and when it waited for a CPU (`perfetto_kernel`). Threads' ids are not in
+a run file: where the kernel's side does not tell, policy gets the process's id, the others the ids after it.
 
 Times are CLOCK_MONOTONIC; with the step clock a flip is drawn when it was reported and carries its modelled time.
 """
@@ -12,16 +13,22 @@ Times are CLOCK_MONOTONIC; with the step clock a flip is drawn when it was repor
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from minicomp.errors import ExitCode, MinicompError
+from minicomp.lab.pipeline.attribution import explain
 from minicomp.lab.pipeline.join import join
 from minicomp.lab.pipeline.misses import Verdict, judge
 from minicomp.lab.pipeline.points import InputKind, Origin, Point, Source, describe_flags, source_name
 from minicomp.lab.pipeline.runfile import Run
 from minicomp.lab.pipeline.tables import MISSING, Ints, Joined, take
+from minicomp.lab.report.perfetto_kernel import add_kernel_tracks
 from minicomp.lab.report.perfetto_writer import Lanes, PerfettoWriter
+
+if TYPE_CHECKING:
+    from minicomp.lab.kernel.reader import KernelTrace
 
 _BEGINS = {
     Point.DISPATCH_BEGIN: "dispatch",
@@ -49,9 +56,9 @@ _INSTANTS = {
 }
 
 
-def export_perfetto(run: Run, out_path: str | Path) -> int:
+def export_perfetto(run: Run, out_path: str | Path, kernel: KernelTrace | None = None) -> int:
     """Writes the trace; returns how many events it has. Raises MinicompError when the file cannot be written."""
-    export = _Export(run)
+    export = _Export(run, kernel)
     try:
         with Path(out_path).open("wb") as file:
             return export.writer.write(file)
@@ -64,8 +71,9 @@ def export_perfetto(run: Run, out_path: str | Path) -> int:
 class _Export:
     """Fills a PerfettoWriter from one run."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, kernel: KernelTrace | None) -> None:
         self.run = run
+        self.tids = kernel.threads if kernel is not None else {}
         self.joined: Joined = join(run)
         self.writer = PerfettoWriter(monotonic_ns=run.meta["start_ns"], unix_ns=run.meta["start_unix_ns"])
         self.pid = run.meta["pid"] or 1
@@ -76,15 +84,19 @@ class _Export:
         if not run.stepped:
             self.flip_ns = frames.presented_ns
         self.verdicts = self._frame_verdicts()
+        self.causes = {cause.frame_row: cause for cause in explain(self.joined, kernel) if not cause.surface_id}
         self.flows = _group(self.joined.latches.frame_row, len(frames))
         self.flow_ends = _group(self.joined.latches.shown_row, len(frames))
         self._threads()
         self._outputs()
+        if kernel is not None:
+            add_kernel_tracks(self.writer, self.process, kernel)
         self._surfaces()
 
     def _threads(self) -> None:
         for source in np.unique(self.run.sources).tolist():
-            tid = self.pid + {Source.POLICY: 0, Source.LOOP: 1}.get(source, 1 + source)
+            guess = self.pid + {Source.POLICY: 0, Source.LOOP: 1}.get(source, 1 + source)
+            tid = self.tids.get(f"mc-{source_name(source)}", guess)
             track = self.writer.thread(self.process, self.pid, tid, source_name(source))
             self._thread(track, source)
 
@@ -185,6 +197,8 @@ class _Export:
                 args[name] = int(column[row])
         if frames.reason[row] != MISSING:
             args["reason"] = describe_flags(Point.FRAME_QUEUED, int(frames.reason[row]))
+        if row in self.causes:
+            args |= {"cause": self.causes[row].name, "why": self.causes[row].evidence}
         if frames.cpu_ns[row] != MISSING:
             args["cpu_us"] = float(frames.cpu_ns[row]) / 1e3
         return args

@@ -13,12 +13,12 @@ import numpy as np
 
 from minicomp.errors import ExitCode, MinicompError
 from minicomp.lab.pipeline.attribution import Cause, explain, shares
-from minicomp.lab.pipeline.closer import KernelSide
 from minicomp.lab.pipeline.join import join
 from minicomp.lab.pipeline.metrics import PHOTON_METRICS, present_metrics
 from minicomp.lab.pipeline.misses import MissCount, count_verdicts, judge
 from minicomp.lab.pipeline.percentiles import Stats, summarise
 from minicomp.lab.pipeline.points import Origin, Point, source_name
+from minicomp.lab.pipeline.reasons import KernelSide
 from minicomp.lab.pipeline.runfile import Run, describe_drops
 from minicomp.lab.pipeline.stages import stages
 from minicomp.lab.pipeline.tables import MISSING, Bools, Joined
