@@ -433,8 +433,9 @@ def test_batches_and_half_closed_connections(running: Running) -> None:
     with running.raw() as peer:
         peer.sendall(
             b'[{"jsonrpc":"2.0","method":"pacing.set","params":{"mode":"asap"}},'
-            b'{"jsonrpc":"2.0","method":"pacing","id":1},{"jsonrpc":"2.0","method":"nothing","id":2}]\n\n'
-            b'{"jsonrpc":"2.0","method":"version","id":3}'  # no newline, but the end
+            b'{"jsonrpc":"2.0","method":"pacing","id":1},{"jsonrpc":"2.0","method":"nothing","id":2}]'
+            + b"\n" * 9999
+            + b'{"jsonrpc":"2.0","method":"version","id":3}'  # no newline, but the end
         )
         peer.shutdown(socket.SHUT_WR)
         batch, single = [json.loads(line) for line in peer.makefile("rb").read().splitlines()]

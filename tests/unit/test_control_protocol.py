@@ -102,6 +102,7 @@ def test_the_specifications_good_examples(line: str, reply: Any) -> None:
         ('{"jsonrpc": "1.0", "method": "subtract", "id": 3}', INVALID_REQUEST, 3),
         ('{"jsonrpc": "2.0", "method": "subtract", "id": {}}', INVALID_REQUEST, None),
         ('{"jsonrpc": "2.0", "method": "subtract", "id": true}', INVALID_REQUEST, None),
+        ('{"jsonrpc": "2.0", "method": "subtract", "id": 1e999}', INVALID_REQUEST, None),
         ("[]", INVALID_REQUEST, None),
         ("7", INVALID_REQUEST, None),
         ("", PARSE_ERROR, None),

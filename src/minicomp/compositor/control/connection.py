@@ -125,22 +125,21 @@ class Connection:
         """Begins the next complete line's request, if there is one and the last answer is gone."""
         if self._outgoing or self._last_words:
             return False
-        end = self._incoming.find(b"\n", self._searched)
-        if end < 0 and self._ended and self._incoming:
-            end = len(self._incoming)  # the last line may do without
-        if end < 0:
-            self._searched = len(self._incoming)
-        if max(end, self._searched) > MAX_LINE_BYTES:
-            self._last_words = True
-            self._send(error_line(None, RpcError(INVALID_REQUEST, f"a line is longer than {MAX_LINE_BYTES} bytes")))
-            return False
-        if end < 0:
-            return False
-        line = bytes(self._incoming[:end])
-        del self._incoming[: end + 1]
-        self._searched = 0
-        if not line.strip():
-            return self._begin_next() if self._incoming else False
+        line = b""
+        while not line.strip():
+            end = self._incoming.find(b"\n", self._searched)
+            if end < 0 and self._ended and self._incoming:
+                end = len(self._incoming)  # the last line may do without
+            if end < 0:
+                self._searched = len(self._incoming)
+            if max(end, self._searched) > MAX_LINE_BYTES:
+                self._last_words = True
+                self._send(error_line(None, RpcError(INVALID_REQUEST, f"a line is longer than {MAX_LINE_BYTES} bytes")))
+            if end < 0 or self._last_words:
+                return False
+            line = bytes(self._incoming[:end])
+            del self._incoming[: end + 1]
+            self._searched = 0
         self._running = answer(line, lambda method, params: self._methods.invoke(method, params, connection=self))
         self._look_at = 0.0
         return True

@@ -7,6 +7,7 @@ milliseconds it can do without being looked at, and returns the answer, or None 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -99,7 +100,9 @@ def _id_of(request: Any) -> Any:
 
 
 def _is_id(value: Any) -> bool:
-    return value is None or (isinstance(value, str | int | float) and not isinstance(value, bool))
+    if isinstance(value, float):
+        return math.isfinite(value)  # 1e999 is read as infinity, which no answer could say
+    return value is None or (isinstance(value, str | int) and not isinstance(value, bool))
 
 
 def _refuse_constant(name: str) -> None:
