@@ -32,7 +32,7 @@ class Conversation:
     def __init__(self, folder: Path) -> None:
         ours, theirs = socket.socketpair()
         self.socket = ours
-        self.socket.settimeout(10)
+        self.socket.settimeout(60)
         self.process = subprocess.Popen(
             [sys.executable, "-I", "-m", "minicomp.lab.helper"],
             stdin=theirs,
@@ -58,7 +58,7 @@ class Conversation:
 
     def end(self) -> int:
         self.socket.close()
-        code = self.process.wait(10)
+        code = self.process.wait(60)
         assert self.process.stderr is not None
         self.process.stderr.close()
         return code
@@ -118,13 +118,13 @@ def test_changes_are_undone_last_first(helper: Conversation, sleeper: int) -> No
 def test_the_client_is_told_when_all_is_undone(helper: Conversation, folder: Path) -> None:
     helper.socket.shutdown(socket.SHUT_WR)
     assert helper.receive() == {"bye": []}
-    assert helper.process.wait(10) == 0
+    assert helper.process.wait(60) == 0
     assert not list(folder.glob("*.journal"))
 
 
 def test_sigterm_ends_it_properly(helper: Conversation, folder: Path) -> None:
     helper.process.send_signal(signal.SIGTERM)
-    assert helper.process.wait(10) == 0
+    assert helper.process.wait(60) == 0
     assert not list(folder.glob("*.journal"))
 
 
@@ -167,7 +167,7 @@ def test_nonsense_ends_it_with_everything_undone(helper: Conversation, sleeper: 
     if os.geteuid() == 0:
         helper.ask(knob="knobs.render", do=scheduling(sleeper))
     helper.socket.sendall(line)
-    assert helper.process.wait(10) == 0
+    assert helper.process.wait(60) == 0
     assert os.getpriority(os.PRIO_PROCESS, sleeper) == 0
     assert not list(folder.glob("*.journal"))
 

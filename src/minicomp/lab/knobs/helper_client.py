@@ -17,7 +17,7 @@ from typing import Any
 from minicomp.lab.knobs.operations import Operation
 from minicomp.lab.knobs.protocol import SOCKET, BadLine, Lines, encode
 
-ANSWER_TIMEOUT_S = 10.0
+ANSWER_TIMEOUT_S = 20.0  # a machine under the loads of an experiment starts programs slowly
 REMEDY = (
     "run minicomp as root, enable minicomp-helper.socket (configs/systemd), or let sudo start the helper without a "
     "password; docs/knobs.md says how"
