@@ -56,13 +56,13 @@ def cgroups(mounts: str) -> Iterator[Finding]:
     controllers = (read_text(f"{unified}/cgroup.controllers") or "").split() if unified else []
     yield Finding("cgroups", bool(unified or legacy), version, "mount -t cgroup2 none /sys/fs/cgroup", LAB)
 
-    todo = "cgroup v2 with the cpuset controller, as root, for pinning by partition"
+    todo = "the cpuset controller, and root or the root helper (docs/knobs.md), for knobs.cpuset"
     if "cpuset" in controllers:
         good = os.access(f"{unified}/cgroup.subtree_control", os.W_OK)
         yield Finding("cpuset", good, f"v2 at {unified}, {'writable' if good else 'not writable'}", todo, LAB)
     elif legacy_cpuset:
         good = os.access(legacy_cpuset, os.W_OK)
-        why = f"v1 at {legacy_cpuset}, {'writable' if good else 'not writable'} (no partitions: v2 has them)"
+        why = f"v1 at {legacy_cpuset}, {'writable' if good else 'not writable'} (knobs.cpuset makes root domains of exclusive groups)"
         yield Finding("cpuset", good, why, todo, LAB)
     else:
         yield Finding("cpuset", False, "no cpuset controller", todo, LAB)
