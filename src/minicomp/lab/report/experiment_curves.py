@@ -49,7 +49,6 @@ def percentile_curves(arms: list[ArmFrames], width: int) -> str:
     refresh = arms[0].refresh_ms
     if y.low < refresh < y.high:
         canvas.line(LEFT, y(refresh), right, y(refresh), "reference")
-        canvas.text(LEFT + 4, y(refresh) - 4, "one refresh", style="tick")
     for arm, values in zip(arms, latencies, strict=True):
         if not len(values):
             continue
@@ -60,6 +59,8 @@ def percentile_curves(arms: list[ArmFrames], width: int) -> str:
         top = float(values[-1])
         title = f"{arm.name}: maximum {top:.3f} ms of {len(values):,}"
         canvas.circle(x(float(len(values))), y(top), 3.5, f"fill a{arm.place % 8}", title)
+    if y.low < refresh < y.high:
+        canvas.text(right - 4, y(refresh) + 14, "one refresh", "end", "tick")  # over the lines
     return canvas.finish("Latency by percentile, a line for each arm")
 
 

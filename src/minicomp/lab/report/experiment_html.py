@@ -84,7 +84,8 @@ figure h3 {{ margin: 0 0 4px; font-size: 16px }}
 .legend.square i {{ height: 11px; width: 11px }}
 svg {{ display: block; width: 100%; height: auto; overflow: visible }}
 svg.narrow {{ display: none }}
-svg text {{ fill: var(--text); font: 12px system-ui, "Segoe UI", "Noto Sans", "DejaVu Sans", sans-serif }}
+svg text {{ fill: var(--text); stroke: var(--page); stroke-width: 3px; paint-order: stroke;
+  font: 12px system-ui, "Segoe UI", "Noto Sans", "DejaVu Sans", sans-serif }}
 svg .tick {{ fill: var(--soft); font-size: 11.5px; font-variant-numeric: tabular-nums }}
 svg .label {{ font-size: 12px }}
 svg path {{ fill: none }}
@@ -100,8 +101,8 @@ svg path {{ fill: none }}
 .mark {{ stroke: var(--k); stroke-width: 1.6 }}
 .fill {{ fill: var(--k) }}
 .hollow {{ fill: var(--page); stroke: var(--k); stroke-width: 1.6 }}
-.dots {{ stroke: var(--k); stroke-width: 2.6; stroke-linecap: round; opacity: 0.55 }}
-.dots.late {{ stroke: var(--c4); stroke-width: 3.6; opacity: 0.9 }}
+.dots {{ stroke: var(--k); stroke-width: 3.2; stroke-linecap: round; opacity: 0.55 }}
+.dots.late {{ stroke: var(--c4); stroke-width: 4.4; opacity: 0.9 }}
 @media (min-width: 1180px) {{ .figures {{ grid-template-columns: repeat(2, minmax(0, 1fr)); max-width: none }} }}
 @media (max-width: {NARROW_PAGE_PX}px) {{
   svg.narrow {{ display: block }} svg.wide {{ display: none }}

@@ -68,8 +68,8 @@ def factor(value: float) -> str:
 
 def ratio_words(ratio: Contrast) -> str:
     """ "0.18 [0.08, 0.39]"."""
-    if math.isnan(ratio.value) and math.isinf(ratio.high):
-        return UNKNOWN
+    if ratio.low <= 0 and math.isinf(ratio.high):
+        return factor(ratio.value)  # an interval that says nothing
     return f"{factor(ratio.value)} [{factor(ratio.low)}, {factor(ratio.high)}]"
 
 
@@ -159,7 +159,8 @@ def superiority_words(analysis: Analysis, arm: ArmAnalysis) -> str:
     if found is None or math.isnan(found.own):
         return ""
     low, high = (50 + 50 * end for end in (found.difference.low, found.difference.high))
-    return f"{100 * found.own:.0f} % [{low:.0f}, {high:.0f}]"
+    interval = "" if found.adjusted_p is None else f" [{low:.0f}, {high:.0f}]"
+    return f"{100 * found.own:.0f} %{interval}"
 
 
 def cautions(analysis: Analysis) -> list[str]:
@@ -199,7 +200,7 @@ def _needed(comparison: Comparison) -> str:
     if comparison.resolved:
         return "no"
     if comparison.adjusted_p is None:
-        return "yes, one tells nothing about how runs differ"
+        return "yes, one run tells nothing about how runs differ"
     if comparison.more_blocks is None:
         return f"too many (from {could_see(comparison)} on it would have been seen)"
     return f"about {comparison.more_blocks} an arm"
