@@ -104,15 +104,15 @@ class Events:
             self.end()
 
     def _begin(self) -> None:
-        """What is so already is no event."""
+        """What is so already is no event; what happens from here on is one, maybe of something just read."""
         context = self._context
         self._noticed.clear()
+        context.dispatcher.observer = self.notice
         self._focused = self._compositor.seat.focused
         self._known = {w.handle: describe_window(w, self._focused) for w in context.windows()}
         self._known.update((output.handle, describe_output(output)) for output in context.outputs)
         self._misses = self._read_misses()
         self._stuck = False
-        context.dispatcher.observer = self.notice
 
     def end(self) -> None:
         self._context.dispatcher.observer = None
