@@ -33,8 +33,8 @@ class ThreadOperation(Operation):
             raise Forbidden("a thread id is positive")
         try:
             uids = proc.status_line(self.tid, "Uid").split()
-        except OSError:
-            return  # it has ended: perform() will say so
+        except OSError:  # not left to perform(): by then the id could be another user's thread's
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH)) from None
         if set(uids) != {str(owner.uid)}:
             raise Forbidden(f"thread {self.tid} belongs to another user")
 
