@@ -72,6 +72,7 @@ def pulse_of(compositor: Running) -> int:
 def test_everybody_in_a_place_of_their_own(runtime_dir: Path, tmp_path: Path) -> None:
     trace = tmp_path / "run.mct"
     knobs = {"cpuset.render_cpus": LAST, "cpuset.compositor_cpus": 0, "cpuset.client_cpus": f'"{REST}"'}
+    knobs["cpuset.mems"] = 0
     with running(runtime_dir, knobs, "--trace", str(trace), command=PULSE) as compositor:
         assert cpus_of(compositor.tid("mc-render")) == str(LAST)
         assert cpus_of(compositor.tid("mc-loop")) == "0"
@@ -80,10 +81,12 @@ def test_everybody_in_a_place_of_their_own(runtime_dir: Path, tmp_path: Path) ->
         assert HIERARCHY is not None
         compositor.wait_for(lambda: HIERARCHY.group_of(pulse).endswith("-clients"), "the client's move")
         assert cpus_of(pulse) == REST
+        assert re.search(r"^Mems_allowed_list:\s+0$", Path(f"/proc/{pulse}/status").read_text(), re.M)
         assert cpus_of(os.getpid()) == shown_cpus(ONLINE), "nothing was said of everything else"
     effect = effects_of(trace)["knobs.cpuset"]
     assert effect["took_effect"] is True, effect
     assert effect["effective"]["render_cpus"] == str(LAST)
+    assert effect["effective"]["mems"] == "0"
 
 
 def test_a_deadline_in_a_partition_of_one_cpu(runtime_dir: Path) -> None:

@@ -62,7 +62,7 @@ def cgroups(mounts: str) -> Iterator[Finding]:
         yield Finding("cpuset", good, f"v2 at {unified}, {'writable' if good else 'not writable'}", todo, LAB)
     elif legacy_cpuset:
         good = os.access(legacy_cpuset, os.W_OK)
-        why = f"v1 at {legacy_cpuset}, {'writable' if good else 'not writable'} (knobs.cpuset makes root domains of exclusive groups)"
+        why = f"v1 at {legacy_cpuset}, {'writable' if good else 'not writable'} (exclusive groups for partitions)"
         yield Finding("cpuset", good, why, todo, LAB)
     else:
         yield Finding("cpuset", False, "no cpuset controller", todo, LAB)
