@@ -1,4 +1,4 @@
-"""Finds the probes: every module in a section's folder has `PROBES`."""
+"""Finds the probes: the `PROBES` of the modules in the sections' folders; a module without any is what others share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ def all_probes() -> list[Probe]:
     found: dict[str, Probe] = {}
     for number, (folder, _) in SECTIONS.items():
         for module in pkgutil.iter_modules([f"{path}/{folder}" for path in probes.__path__]):
-            for probe in import_module(f"{probes.__name__}.{folder}.{module.name}").PROBES:
+            found_here: tuple[Probe, ...] = getattr(
+                import_module(f"{probes.__name__}.{folder}.{module.name}"), "PROBES", ()
+            )
+            for probe in found_here:
                 if probe.name in found:
                     raise ValueError(f"two probes are called {probe.name}")
                 if probe.section != number:

@@ -131,6 +131,40 @@ int mc_probe_delivery(int waiter, int watched, int rounds, uint64_t *wait_ns_ret
     return error;
 }
 
+/* ---- insertion ---- */
+
+int mc_probe_insertion(int watched, int rounds, uint64_t *add_ns_ret)
+{
+    int *fds = NULL;
+    int error = open_fds(watched + 1, &fds);
+    if (fds == NULL) {
+        return error;
+    }
+    int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    struct epoll_event event = {.events = EPOLLIN};
+    for (int i = 0; i < watched && error == 0; i++) {
+        error = epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fds[i], &event) != 0 ? -errno : 0;
+    }
+    for (int round = 0; round < rounds && error == 0; round++) {
+        uint64_t begin_ns = now_ns();
+        int added = epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fds[watched], &event);
+        add_ns_ret[round] = now_ns() - begin_ns;
+        if (added != 0 || epoll_ctl(epoll_fd, EPOLL_CTL_DEL, fds[watched], NULL) != 0) {
+            error = -errno;
+        }
+    }
+    for (int i = 0; i <= watched; i++) {
+        if (fds[i] >= 0) {
+            close(fds[i]);
+        }
+    }
+    if (epoll_fd >= 0) {
+        close(epoll_fd);
+    }
+    free(fds);
+    return error;
+}
+
 /* ---- herd ---- */
 
 #define HERD_MAX 64

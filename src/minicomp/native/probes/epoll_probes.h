@@ -10,6 +10,10 @@ enum mc_probe_waiter { MC_PROBE_SELECT, MC_PROBE_POLL, MC_PROBE_EPOLL };
  */
 int mc_probe_delivery(int waiter, int watched, int rounds, uint64_t *wait_ns_ret);
 
+/* Into an epoll that watches `watched` fds, one more is added and taken out again, `rounds` times: what each
+ * EPOLL_CTL_ADD took. */
+int mc_probe_insertion(int watched, int rounds, uint64_t *add_ns_ret);
+
 /* How threads wait for one fd: all in one epoll, or each in its own (with EPOLLEXCLUSIVE or without). */
 enum mc_probe_herd { MC_PROBE_HERD_SHARED, MC_PROBE_HERD_OWN, MC_PROBE_HERD_EXCLUSIVE };
 
