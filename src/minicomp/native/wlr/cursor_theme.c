@@ -45,12 +45,17 @@ static size_t missing_scales(struct mc_seat *seat, float scales_ret[SCALES_MAX])
 static void *run_loader(void *data)
 {
     struct mc_seat *seat = data;
-    int result = mc_seat_load_cursor_theme(seat->server);
-    mc_verb_begin(seat->server);
-    seat->cursor.loading = false;
-    seat->cursor.load_failed = result != 0;
-    mc_cursor_apply(seat);
-    mc_verb_end(seat->server);
+    struct mc_cursor *cursor = &seat->cursor;
+    bool again;
+    do {
+        int result = mc_seat_load_cursor_theme(seat->server);
+        mc_verb_begin(seat->server);
+        cursor->loading = false;
+        cursor->load_failed = result != 0;
+        mc_cursor_apply(seat);
+        again = cursor->loading; /* outputs of another scale have come meanwhile */
+        mc_verb_end(seat->server);
+    } while (again);
     return NULL;
 }
 
@@ -80,6 +85,10 @@ bool mc_cursor_want_theme(struct mc_seat *seat)
         return cursor->manager != NULL;
     }
     if (!cursor->loading && !cursor->load_failed && !cursor->loader_stopped) {
+        if (cursor->loader_started && pthread_equal(cursor->loader, pthread_self())) {
+            cursor->loading = true; /* it is itself that asks: once more */
+            return false;
+        }
         join_loader(cursor);
         pthread_attr_t attributes;
         pthread_attr_init(&attributes);
