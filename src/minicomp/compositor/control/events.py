@@ -15,6 +15,8 @@ from typing import Any, NamedTuple, Protocol
 from minicomp.compositor.control.context import Context, format_handle
 from minicomp.compositor.control.jsonrpc import RpcError, notification
 from minicomp.compositor.control.looking import describe_output, describe_window
+from minicomp.compositor.outputs import Output
+from minicomp.compositor.windows import Window
 from minicomp.msg.interface import EVENTS, INVALID_PARAMS
 
 TICK_S = 0.1
@@ -54,6 +56,7 @@ class _Noticed(NamedTuple):
     handle: int
     a: int
     time_ns: int
+    about: Output | Window | None = None  # as the policy knows it, for when it is gone before it is looked at
 
 
 class Events:
@@ -79,7 +82,9 @@ class Events:
         if len(self._noticed) >= _MOST_WAITING:
             kind, handle, a = self._compositor.lib.MC_EVENT_NONE, 0, 0
             self._noticed.clear()
-        self._noticed.append(_Noticed(kind, handle, a, time.monotonic_ns()))
+        dispatcher = self._context.dispatcher
+        about = dispatcher.outputs.get(handle) or dispatcher.windows.get(handle)
+        self._noticed.append(_Noticed(kind, handle, a, time.monotonic_ns(), about))
         self._context.waker.wake()
 
     # ---- methods ----
@@ -178,9 +183,9 @@ class Events:
     def _describe(self, name: str, noticed: _Noticed) -> dict[str, Any]:
         group = name.partition(".")[0]
         if group == "window":
-            return {"window": self._window(noticed.handle, gone=name == "window.gone")}
+            return {"window": self._window(noticed, gone=name == "window.gone")}
         if group == "output":
-            return {"output": self._output(noticed.handle, gone=name == "output.gone")}
+            return {"output": self._output(noticed, gone=name == "output.gone")}
         if group == "client":
             return {"client": format_handle(noticed.handle), "pid": noticed.a}
         if name == "binding":
@@ -188,16 +193,18 @@ class Events:
             return {"keys": keys, "action": action}
         return {"layer": format_handle(noticed.handle)} if group == "layer" else {}
 
-    def _window(self, handle: int, *, gone: bool) -> dict[str, Any]:
-        window = None if gone else self._context.read_window(handle)
-        if window is not None:
+    def _window(self, noticed: _Noticed, *, gone: bool) -> dict[str, Any]:
+        handle = noticed.handle
+        window = None if gone else self._context.read_window(handle) or noticed.about
+        if isinstance(window, Window):
             self._known[handle] = describe_window(window, self._compositor.seat.focused)
         known = self._known.pop(handle, None) if gone else self._known.get(handle)
         return known or {"id": format_handle(handle)}
 
-    def _output(self, handle: int, *, gone: bool) -> dict[str, Any]:
-        output = None if gone else self._context.outputs.get(handle)
-        if output is not None:
+    def _output(self, noticed: _Noticed, *, gone: bool) -> dict[str, Any]:
+        handle = noticed.handle
+        output = None if gone else self._context.outputs.get(handle) or noticed.about
+        if isinstance(output, Output):
             self._known[handle] = describe_output(output)
         known = self._known.pop(handle, None) if gone else self._known.get(handle)
         return known or {}
