@@ -13,7 +13,8 @@ from minicomp.lab.experiments.read import FAIR, read_experiment, set_argument
 from minicomp.lab.experiments.session import load_commands
 
 REPO = Path(__file__).resolve().parents[2]
-READY_MADE = sorted((REPO / "configs/experiments").glob("*.toml"))
+READY_MADE = sorted(file for file in (REPO / "configs/experiments").glob("*.toml") if file.stem != "demo")
+"""Without the few seconds that end `minicomp demo`."""
 GOOD = """\
 name = "example"
 
