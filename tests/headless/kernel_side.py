@@ -42,11 +42,13 @@ for _ in range(bursts):
 def kernel_trace(run: Traced, method: str = "tracefs") -> Iterator[Collector]:
     """Records the kernel's side of a run; the file is complete when the block is left."""
     threads = {"mc-loop": run.tid(0), "mc-render": run.tid(1)}
-    collector = Collector(result_path(run.path), method, os.getpid(), threads)
+    collector = Collector(result_path(run.path), method)
+    collector.record(os.getpid(), threads)
     try:
         yield collector
     finally:
         collector.stop()
+        collector.close()
 
 
 def hog(cpu: int, bursts: int, length_s: float = 0.03, quiet_s: float = 0.12) -> list[Window]:

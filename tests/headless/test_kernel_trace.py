@@ -84,7 +84,7 @@ def test_deadline_throttled(tmp_path: Path) -> None:
     assert_mostly(with_kernel, "deadline throttled", 6)
     # The run file alone knows only of the overruns that were signalled, and signals that are pending together are one.
     alone = shares(within(explain(join(read_run(path))), run.windows, after_ns=0))
-    assert alone["deadline throttled"] >= 0.5 * sum(alone.values()), alone
+    assert alone["deadline throttled"] >= 0.2 * sum(alone.values()) > 0, alone
     signal.signal(signal.SIGXCPU, signal.SIG_DFL)
 
 
@@ -107,18 +107,23 @@ def test_time_lines_add_up(tmp_path: Path) -> None:
     joined = join(read_run(path))
     within_ns = (joined.frames.compose_begin_ns > begin_ns) & (joined.frames.kms_end_ns < end_ns)
     measured_ns = int(joined.frames.cpu_ns[within_ns][1:].sum())
-    assert measured_ns * 0.8 < ran_ns < measured_ns * 1.5 + 20 * MS
+    # A thread's CPU time begins and ends some microseconds outside its switches, a few times a frame.
+    assert measured_ns * 0.5 < ran_ns < measured_ns * 1.5 + 20 * MS
     assert {Event.SWITCH, Event.WAKING, Event.WAKEUP} <= set(trace.records["kind"].tolist())
     assert trace.account("mc-render", begin_ns - 1, end_ns) is None
     assert trace.account("no such thread", begin_ns, end_ns) is None
 
 
 def test_run_records_it_and_cleans_up(tmp_path: Path) -> None:
-    """`minicomp run --set trace.kernel=tracefs`: the file, the cost in the log, nothing mounted, no instance left."""
+    """`minicomp run --set trace.kernel=tracefs`: the file, the cost in the log, nothing mounted, no instance left.
+
+    The compositor gives up its privileges meanwhile; the collector keeps its own.
+    """
     path = tmp_path / "run.mct"
     command = [sys.executable, "-m", "minicomp", "run", "--backend", "headless", "--trace", str(path)]
-    command += ["--set", "trace.kernel=tracefs", "--", str(CLIENTS / "pulse"), "--frames", "60", "--quiet"]
-    mounted = tracefs_is_mounted()
+    command += ["--set", "trace.kernel=tracefs", "--set", "knobs.drop_privileges=true"]
+    command += ["--", str(CLIENTS / "pulse"), "--frames", "60", "--quiet"]
+    mounted, before = tracefs_is_mounted(), set(instances())
     done = subprocess.run(command, capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stderr
     assert "kernel trace:" in done.stderr and "% of a CPU" in done.stderr
@@ -126,7 +131,7 @@ def test_run_records_it_and_cleans_up(tmp_path: Path) -> None:
     assert trace is not None and trace.end["events"] == len(trace.records) > 100
     assert trace.end["lost"] == 0
     assert tracefs_is_mounted() == mounted
-    assert f"minicomp-{os.getpid()}" not in instances() and instances() == []
+    assert set(instances()) <= before
 
 
 def test_killed_collectors_leave_nothing_for_long(tmp_path: Path) -> None:
@@ -154,15 +159,15 @@ def test_killed_collectors_leave_nothing_for_long(tmp_path: Path) -> None:
     os.killpg(process.pid, signal.SIGKILL)
     process.wait(10)
     process.stdout.close()
-    assert instances() == [f"minicomp-{collector}"]
+    assert f"minicomp-{collector}" in instances()
     trace = read_kernel_trace(Path(f"{path}.kernel"))
     assert trace.end is None and len(trace.records) > 100
     assert trace.slices("mc-render")
 
     program = "from minicomp.lab.kernel.tracefs import *; mount_privately(); print(*remove_stale())"
     said = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
-    assert said.split() == [f"minicomp-{collector}"]
-    assert instances() == []
+    assert f"minicomp-{collector}" in said.split()
+    assert f"minicomp-{collector}" not in instances()
 
 
 def test_killed_compositor_ends_the_collector(tmp_path: Path) -> None:
@@ -191,7 +196,7 @@ def test_killed_compositor_ends_the_collector(tmp_path: Path) -> None:
     deadline = time.monotonic() + 10
     while Path(f"/proc/{collector}/cmdline").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert instances() == []
+    assert f"minicomp-{collector}" not in instances()
     assert read_kernel_trace(Path(f"{path}.kernel")).end is not None
 
 

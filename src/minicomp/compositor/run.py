@@ -200,6 +200,14 @@ def run(config: Config, command: list[str], options: RunOptions, observe: Observ
         from minicomp.shell.policy import load_policy
 
         policy_class = load_policy(config.policy.name)
+        trace_path = _trace_path(cleanup, config, options)
+        kernel_trace = None
+        if trace_path is not None and config.trace.kernel != "off":
+            from minicomp.lab.kernel.attach import Collector
+
+            # Before any knob: it keeps its privileges, and none of the compositor's scheduling.
+            kernel_trace = Collector.beside(trace_path, config.trace.kernel, config.trace.kernel_scope)
+            cleanup.callback(kernel_trace.close)
         knobs = None
         if config.knobs.is_set():
             from minicomp.compositor.knobs import CompositorKnobs
@@ -213,19 +221,16 @@ def run(config: Config, command: list[str], options: RunOptions, observe: Observ
         policy = PolicyThread(compositor, dispatcher)
         supervisor = cleanup.enter_context(Supervisor(compositor, policy))
         dispatcher.request_stop = supervisor.request_stop
-        trace_path = _trace_path(cleanup, config, options)
         trace = None
         if trace_path is not None:
             from minicomp.compositor.tracefile import TraceFile
 
             trace = TraceFile(compositor, trace_path)
             supervisor.on_tick.append(trace.update_names)
-        kernel_trace = None
-        if trace_path is not None and config.trace.kernel != "off":
-            from minicomp.lab.kernel.attach import Collector, threads_of
+        if kernel_trace is not None:
+            from minicomp.lab.kernel.attach import threads_of
 
-            threads = threads_of(os.getpid())
-            kernel_trace = Collector.beside(trace_path, config.trace.kernel, threads, config.trace.kernel_scope)
+            kernel_trace.record(os.getpid(), threads_of(os.getpid()))
         control = None
         if config.control.enabled:
             from minicomp.compositor.control.endpoint import ControlSocket

@@ -39,25 +39,45 @@ def threads_of(pid: int) -> dict[str, int]:
 
 
 class Collector:
-    """A running collector. `stop` ends it; closing its standard input does, so it never outlives us."""
+    """A running collector: made early, `record` when the threads exist, then `stop`.
 
-    def __init__(self, out: str, method: str, pid: int, threads: dict[str, int], scope: str = "all") -> None:
-        request = {"out": os.path.abspath(out), "method": method, "scope": scope, "pid": pid, "threads": threads}
-        self.out = out
+    It is a process of its own from the start, so that it keeps the privileges that the compositor gives up, and has
+    none of the compositor's scheduling. It never outlives us: it ends when its standard input is closed.
+    """
+
+    def __init__(self, out: str | os.PathLike[str], method: str, scope: str = "all") -> None:
+        """Raises KernelTraceError when the kernel cannot be traced here."""
+        self.out = os.path.abspath(out)
         self.facts: dict[str, Any] = {}
+        request = {"out": self.out, "method": method, "scope": scope}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "minicomp.lab.kernel.collector", json.dumps(request)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
         )  # fmt: skip
-        said = self._line()
-        if said != "ready":
-            self._process.communicate()
-            raise KernelTraceError(said.removeprefix("error: ") or "the collector ended without a word")
+        self._expect("prepared")
 
     @classmethod
-    def beside(cls, run_path: str | os.PathLike[str], method: str, threads: dict[str, int], scope: str) -> Collector:
-        """For the compositor that this process is: the file lies beside its run file."""
-        return cls(result_path(run_path), method, os.getpid(), threads, scope)
+    def beside(cls, run_path: str | os.PathLike[str], method: str, scope: str) -> Collector:
+        """The file lies beside the run file."""
+        return cls(result_path(run_path), method, scope)
+
+    def record(self, pid: int, threads: dict[str, int]) -> None:
+        """Begins; returns when events are being recorded. Raises KernelTraceError."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps({"pid": pid, "threads": threads}) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # what it said before it ended is read next
+        self._expect("ready")
+
+    def close(self) -> None:
+        """Ends it, whatever it does; for when the run does not get so far. Safe to call at any time."""
+        if self._process.poll() is None:
+            self._process.communicate(timeout=END_TIMEOUT_S)
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
 
     def finish(self, log: logging.Logger) -> None:
         """`stop` at the end of a run, whose other results count without this one: what went wrong is logged."""
@@ -74,9 +94,12 @@ class Collector:
         self.facts = json.loads(out)
         return self.facts
 
-    def _line(self) -> str:
+    def _expect(self, word: str) -> None:
         assert self._process.stdout is not None
-        return self._process.stdout.readline().strip()
+        said = self._process.stdout.readline().strip()
+        if said != word:
+            self.close()
+            raise KernelTraceError(said.removeprefix("error: ") or "the collector ended without a word")
 
 
 def describe(facts: dict[str, Any]) -> str:

@@ -1,10 +1,11 @@
 """The process beside the compositor that records the kernel's side of a trace. Needs CAP_SYS_ADMIN.
 
-    python -m minicomp.lab.kernel.collector '{"out": FILE, "method": "tracefs", "scope": "all", "threads": {...}}'
+    python -m minicomp.lab.kernel.collector '{"out": FILE, "method": "tracefs", "scope": "all"}'
 
-It says "ready" on standard output when events are being recorded, or "error: WHAT" and ends. It records until its
-standard input is closed (so also when the compositor is killed), then writes the file and says what it cost. While it
-records it only copies pages; they are decoded afterwards. A file that a killed collector leaves can be read as well.
+It says "prepared" on standard output when it may trace, reads one line with the process's id and its threads, says
+"ready" when events are being recorded, or "error: WHAT" and ends. It records until its standard input is closed (so
+also when the compositor is killed), then writes the file and says what it cost. While it records it only copies pages;
+they are decoded afterwards. A file that a killed collector leaves can be read as well.
 """
 
 from __future__ import annotations
@@ -35,6 +36,12 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the compositor's; its end is ours
     signal.signal(signal.SIGTERM, lambda *_: os.close(0))
     try:
+        mount_privately()
+        print("prepared", flush=True)
+        line = sys.stdin.readline()
+        if not line:
+            return 0  # the run has not got so far
+        request |= json.loads(line)
         with open(request["out"], "w+b") as file:
             report = (_by_tracefs if request["method"] == "tracefs" else _by_bpftrace)(request, file)
     except (MinicompError, OSError) as error:
@@ -45,7 +52,6 @@ def main(argv: list[str]) -> int:
 
 
 def _by_tracefs(request: dict[str, Any], file: IO[bytes]) -> dict[str, Any]:
-    mount_privately()
     instance = Instance.open(request["threads"].values(), everyone=request["scope"] == "all")
     begun = time.monotonic()
     try:
@@ -70,7 +76,6 @@ def _drain(instance: Instance, file: IO[bytes]) -> None:
 
 
 def _by_bpftrace(request: dict[str, Any], file: IO[bytes]) -> dict[str, Any]:
-    mount_privately()
     folder = os.path.dirname(os.path.abspath(request["out"]))
     with tempfile.TemporaryFile(dir=folder) as lines:
         tracer = Bpftrace(request["threads"].values(), lines, everyone=request["scope"] == "all")

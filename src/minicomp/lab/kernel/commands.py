@@ -31,7 +31,9 @@ def run(args: argparse.Namespace) -> int:
     from minicomp.lab.kernel.attach import Collector, describe, threads_of
 
     pidfd = _open(args.pid)
-    collector = Collector(args.out, args.method, args.pid, threads_of(args.pid), args.scope)
+    threads = threads_of(args.pid)
+    collector = Collector(args.out, args.method, args.scope)
+    collector.record(args.pid, threads)
     print("recording", file=sys.stderr, flush=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt):

@@ -127,8 +127,9 @@ class Closer:
         return int((ends - np.maximum(turns.wake_ns[mine], begin_ns)).sum())
 
     def holder(self, waiter: int, begin_ns: int, end_ns: int) -> int | None:
-        """The thread (a Source) that held the lock longest between two times, or that a waiter found holding it."""
+        """The other thread (a Source) that held the lock longest between two times, or that the waiter found."""
         overlap = np.minimum(self.hold_end, end_ns) - np.maximum(self.hold_begin, begin_ns)
+        overlap = np.where(self.hold_by != waiter, overlap, 0)
         if len(overlap) and overlap.max() > 0:
             return int(self.hold_by[int(overlap.argmax())])
         mine = (self.wait_by == waiter) & (self.wait_end >= begin_ns) & (self.wait_end <= end_ns)
@@ -139,6 +140,9 @@ class Closer:
     def _lock(self, row: int, spent_ns: int, usual_ns: int) -> Reason:
         thread = self._thread(row)
         end_ns = int(self.frames.compose_begin_ns[row])
+        found = self._in_kernel(thread, end_ns - spent_ns, end_ns, spent_ns - usual_ns)
+        if found is not None:
+            return found  # the lock was free, but the thread could not run to take it
         held = self.holder(self._source(row), end_ns - spent_ns, end_ns)
         by = "" if held is None else f", held by {source_name(held)}"
         sentence = f"{thread} waited {ms(spent_ns)} for the compositor lock{by} (usually {ms(usual_ns)})"
