@@ -14,6 +14,7 @@ import pytest
 from minicomp import cli
 from minicomp.errors import ConfigError, ExitCode
 from minicomp.lab.probes import runner
+from minicomp.lab.probes.command import as_table
 from minicomp.lab.probes.probe import (
     SECTIONS,
     Budget,
@@ -55,6 +56,14 @@ def test_every_probe_says_what_it_is_about() -> None:
         for text in (probe.statement, probe.method, probe.used_by):
             assert len(text) > 15, f"{probe.name}: {text!r}"
         assert probe.section in SECTIONS
+
+
+def test_the_table_in_the_docs_is_whole() -> None:
+    """After a change to a probe: the text after the mark is what `minicomp lab probe --table` prints."""
+    text = (Path(__file__).parents[2] / "docs/kernel-claims.md").read_text()
+    _, mark, table = text.partition("<!-- minicomp lab probe --table -->\n\n")
+    assert mark
+    assert table.strip() == as_table(all_probes()).strip(), "scripts/minicomp lab probe --table"
 
 
 @pytest.mark.parametrize("name", ALWAYS)

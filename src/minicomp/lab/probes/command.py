@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("wanted", nargs="*", metavar="SECTION|NAME", help="default: all; --list names them")
     parser.add_argument("--quick", action="store_true", help="all of them in under two minutes")
     parser.add_argument("--list", action="store_true", help="only list them, with their statements")
+    parser.add_argument("--table", action="store_true", help="only print the table of docs/kernel-claims.md")
     parser.add_argument("--full", action="store_true", help="print every number, the method and minicomp's use of it")
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     parser.add_argument("--out", metavar="DIR", help="also write probes.json, probes.txt and probes.html there")
@@ -43,6 +44,9 @@ def run(args: argparse.Namespace) -> int:
     chosen = choose(args.wanted)
     if args.list:
         _print_list(chosen)
+        return ExitCode.OK
+    if args.table:
+        print(as_table(chosen), end="")
         return ExitCode.OK
     out = Path(args.out) if args.out else None
     if out is not None:
@@ -124,6 +128,20 @@ def _cpu_model() -> str:
 def _print_list(chosen: list[Probe]) -> None:
     for probe in chosen:
         print(f"{probe.section} {probe.name}\n    {probe.statement}")
+
+
+def as_table(chosen: list[Probe]) -> str:
+    """Statement, probe and minicomp's use of it, in Markdown: a table per section."""
+    parts = []
+    for number, (_, title) in SECTIONS.items():
+        rows = [probe for probe in chosen if probe.section == number]
+        if rows:
+            parts.append(f"### {number}. {title}\n\n| statement | probe | in minicomp |\n|---|---|---|\n")
+            for probe in rows:
+                cells = (probe.statement.replace("|", "\\|"), f"`{probe.name}`", probe.used_by.replace("|", "\\|"))
+                parts.append(f"| {' | '.join(cells)} |\n")
+            parts.append("\n")
+    return "".join(parts)
 
 
 def _write(out: Path, report: dict[str, Any], results: list[tuple[Probe, Result]]) -> None:

@@ -40,7 +40,8 @@ static int open_ring(struct io_uring *ring, bool sqpoll, unsigned idle_ms)
 struct reading {
     int reader, operations, batch, fd;
     struct io_uring *ring;
-    uint64_t *batches_ns;
+    uint64_t *batches_ns, limit_ns;
+    int batches; /* done */
     char buffers[ENTRIES][BYTES];
 };
 
@@ -110,12 +111,16 @@ static int read_all(void *data)
     reading->ring = &ring;
     error = read_batch(reading); /* the kernel's thread has started, the pages are there */
     mc_count_mark();
-    for (int done = 0; done < reading->operations && error == 0; done += reading->batch) {
-        uint64_t begin_ns = reading->batches_ns != NULL ? clock_ns(CLOCK_MONOTONIC) : 0;
+    uint64_t began_ns = clock_ns(CLOCK_MONOTONIC), last_ns = began_ns;
+    int batches = reading->operations / reading->batch;
+    while (reading->batches < batches && error == 0 && last_ns - began_ns < reading->limit_ns) {
         error = read_batch(reading);
+        uint64_t now_ns = clock_ns(CLOCK_MONOTONIC);
         if (reading->batches_ns != NULL) {
-            reading->batches_ns[done / reading->batch] = clock_ns(CLOCK_MONOTONIC) - begin_ns;
+            reading->batches_ns[reading->batches] = now_ns - last_ns;
         }
+        reading->batches++;
+        last_ns = now_ns;
     }
     mc_count_mark();
     if (ringed) {
@@ -124,36 +129,38 @@ static int read_all(void *data)
     return error;
 }
 
-static int read_zero(int reader, int operations, int batch, uint64_t *batches_ns, uint32_t *counts,
-                     size_t size)
+static int read_zero(int reader, int operations, int batch, uint64_t limit_ns, uint64_t *batches_ns,
+                     uint32_t *counts, size_t size)
 {
     if (batch < 1 || batch > ENTRIES || operations % batch != 0) {
         return -EINVAL;
     }
-    struct reading reading = {
-        .reader = reader, .operations = operations, .batch = batch, .batches_ns = batches_ns};
+    struct reading reading = {.reader = reader,
+                              .operations = operations,
+                              .batch = batch,
+                              .batches_ns = batches_ns,
+                              .limit_ns = limit_ns};
     reading.fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
     if (reading.fd < 0) {
         return -errno;
     }
     int error = counts != NULL ? mc_count_syscalls(read_all, &reading, counts, size) : -read_all(&reading);
     close(reading.fd);
-    return error;
+    return error != 0 || counts != NULL ? error : reading.batches;
 }
 
 int mc_probe_read_syscalls(int reader, int operations, int batch, uint32_t *counts_ret, size_t size)
 {
-    return read_zero(reader, operations, batch, NULL, counts_ret, size);
+    int error = read_zero(reader, operations, batch, UINT64_MAX, NULL, counts_ret, size);
+    if (size > SYS_sched_yield && size > SYS_clock_gettime) {
+        counts_ret[SYS_sched_yield] = counts_ret[SYS_clock_gettime] = 0;
+    }
+    return error;
 }
 
-int mc_probe_sched_yield_number(void)
+int mc_probe_read_times(int reader, int operations, int batch, uint64_t limit_ns, uint64_t *batches_ns_ret)
 {
-    return SYS_sched_yield;
-}
-
-int mc_probe_read_times(int reader, int operations, int batch, uint64_t *batches_ns_ret)
-{
-    return read_zero(reader, operations, batch, batches_ns_ret, NULL, 0);
+    return read_zero(reader, operations, batch, limit_ns, batches_ns_ret, NULL, 0);
 }
 
 /* ---- round trips ---- */

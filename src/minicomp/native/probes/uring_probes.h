@@ -8,12 +8,12 @@
 enum mc_probe_reader { MC_PROBE_READ, MC_PROBE_URING, MC_PROBE_URING_SQPOLL };
 
 /* Reads 64 bytes of /dev/zero `operations` times, `batch` at a time (read(2) has no batch); counts the system
- * calls by number, in a traced process. */
+ * calls by number, in a traced process. Left out: sched_yield and clock_gettime, which are the probe's own.
+ */
 int mc_probe_read_syscalls(int reader, int operations, int batch, uint32_t *counts_ret, size_t size);
-/* The number of sched_yield, which the reader with SQPOLL calls while it waits. */
-int mc_probe_sched_yield_number(void);
-/* The same untraced: what each batch took. batches_ns_ret has operations / batch places. */
-int mc_probe_read_times(int reader, int operations, int batch, uint64_t *batches_ns_ret);
+/* The same untraced, for at most limit_ns: what each batch took. batches_ns_ret has operations / batch
+ * places; how many were filled in, or -errno. */
+int mc_probe_read_times(int reader, int operations, int batch, uint64_t limit_ns, uint64_t *batches_ns_ret);
 
 enum mc_probe_server { MC_PROBE_SERVE_EPOLL, MC_PROBE_SERVE_URING, MC_PROBE_SERVE_URING_SQPOLL };
 
