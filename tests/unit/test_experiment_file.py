@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ from minicomp.config import parse_set
 from minicomp.errors import ConfigError
 from minicomp.lab.experiments.plan import make_plan
 from minicomp.lab.experiments.read import FAIR, read_experiment, set_argument
+from minicomp.lab.experiments.results import COLUMNS
 from minicomp.lab.experiments.session import load_commands
+from minicomp.lab.experiments.spec import Client, ExperimentFile, Load, Schedule, Validity
 
 REPO = Path(__file__).resolve().parents[2]
 READY_MADE = sorted(file for file in (REPO / "configs/experiments").glob("*.toml") if file.stem != "demo")
@@ -148,3 +151,17 @@ def test_loads_become_commands(tmp_path: Path) -> None:
     (load,) = read_experiment(write(tmp_path, text)).loads
     (command,) = load_commands(load)
     assert command[1:] == ["fork", "--copies", "2", "--per-second", "5"]
+
+
+def test_the_documentation_s_example_is_a_good_file_with_every_key(tmp_path: Path) -> None:
+    text = (REPO / "docs/lab.md").read_text().partition("```toml\n")[2].partition("```")[0]
+    experiment = read_experiment(write(tmp_path, text))
+    assert [arm.name for arm in experiment.arms] == ["other", "fifo"]
+    for struct in (ExperimentFile, Schedule, Client, Load, Validity):
+        lacking = [key for key in struct.__struct_encode_fields__ if not re.search(rf"\b{key}\b", text)]
+        assert lacking == [], f"docs/lab.md does not show {struct.__name__}'s {lacking}"
+
+
+def test_the_documentation_s_columns_are_the_files() -> None:
+    text = (REPO / "docs/lab.md").read_text().partition("Columns of the Parquet files")[2].partition("### ")[0]
+    assert [name for name in COLUMNS if not re.search(rf"\b{name}\b", text)] == []
