@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import os
+import resource
 import socket
 import stat
 import subprocess
@@ -468,6 +469,29 @@ def test_too_many_connections(running: Running, stack: ExitStack) -> None:
         return False
 
     running.instance.wait_for(has_place, "a place")
+
+
+def test_without_descriptors_a_connection_waits(running: Running) -> None:
+    assert running.call("version")
+    with socket.socket(socket.AF_UNIX) as peer:
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (200, limits[1]))
+        taken = []
+        try:
+            with suppress(OSError):
+                while True:
+                    taken.append(os.dup(0))
+            peer.connect(running.path)
+            peer.sendall(b'{"jsonrpc":"2.0","method":"version","id":1}\n')
+            running.instance.wait_for(lambda: any("waits" in m for m in running.instance.log.messages()), "the warning")
+            assert running.call("version")  # those that are connected notice nothing
+        finally:
+            for fd in taken:
+                os.close(fd)
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        peer.settimeout(10)
+        assert json.loads(peer.makefile().readline())["id"] == 1
+    assert sum("waits" in message for message in running.instance.log.messages()) < 5  # and it was not spinning
 
 
 def test_who_never_reads_is_dropped(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
