@@ -6,6 +6,7 @@ import gc
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -32,10 +33,18 @@ def _fds() -> dict[str, str]:
     return found
 
 
+def thread_names() -> list[str]:
+    """Of this process's threads."""
+    names = []
+    for task in os.listdir("/proc/self/task"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            names.append(Path(f"/proc/self/task/{task}/comm").read_text().strip())
+    return names
+
+
 def _native_threads() -> list[str]:
     """Names of the compositor's own threads that run in this process."""
-    names = [Path(f"/proc/self/task/{task}/comm").read_text().strip() for task in os.listdir("/proc/self/task")]
-    return [name for name in names if name.startswith("mc-")]
+    return [name for name in thread_names() if name.startswith("mc-")]
 
 
 @pytest.fixture(autouse=True)

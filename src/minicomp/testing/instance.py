@@ -34,6 +34,7 @@ def configure(**settings: Any) -> Config:
     chosen = {"backend__kind": "headless", "log__level": "info", **settings}
     if wait := os.environ.get("MINICOMP_TEST_LOOP_WAIT"):
         chosen.setdefault("loop__wait", wait)
+        chosen.setdefault("loop__sqpoll_idle_ms", 1)  # the kernel's thread must not starve what is tested
     return load(None, [Override(tuple(key.split("__")), value, f"test {key}") for key, value in chosen.items()])
 
 

@@ -20,6 +20,7 @@ pre { overflow-x: auto; background: #f6f6f6; padding: .5rem; margin: .4rem 0; }
 .verdict { padding: .1rem .5rem; border-radius: .6rem; font-size: .85rem; font-weight: normal; }
 .yes { background: #d5efd8; } .no { background: #ffe2b8; } .untested { background: #e4e4e4; }
 .small { color: #666; font-size: .85rem; margin: .2rem 0; }
+figure { margin: 0; }
 svg { max-width: 100%; height: auto; }
 """
 
@@ -72,6 +73,8 @@ def _picture(curve: Curve) -> str:
         axes.set_xscale("log")
     if curve.log_y:
         axes.set_yscale("log")
+    else:
+        axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     if len(curve.series) > 1:
         axes.legend()

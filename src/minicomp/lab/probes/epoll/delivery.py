@@ -6,6 +6,7 @@ import os
 import resource
 
 from minicomp.lab.probes.probe import Budget, Curve, Number, Probe, Result, holds
+from minicomp.lab.probes.text import quantity
 from minicomp.native.probes import ffi, lib
 
 WAITERS = {"select": lib.MC_PROBE_SELECT, "poll": lib.MC_PROBE_POLL, "epoll": lib.MC_PROBE_EPOLL}
@@ -29,10 +30,10 @@ def measure(budget: Budget) -> Result:
     times = watched[-1] // watched[0]
     # Constant or linear: a factor of 1000 apart, so a factor of 5 (caches) against one of 20 leaves no doubt.
     constant = growth["epoll"] < 5 and growth["poll"] > 20 and growth["select"] > 20
-    last = ", ".join(f"{name} {row[-1].value:.3g} us" for name, row in numbers.items())
+    last = ", ".join(f"{name} {quantity(row[-1].value)} us" for name, row in numbers.items())
     seen = f"for {times} times as many fds: " + ", ".join(f"{name} x{factor:.1f}" for name, factor in growth.items())
     curve = Curve(
-        "One ready fd among many",
+        f"One ready fd among many (n = {rounds} a point)",
         "fds watched",
         "median of one wait (us)",
         {name: [(float(count), row[i].value) for i, count in enumerate(watched)] for name, row in numbers.items()},
@@ -56,7 +57,7 @@ def measure_insertion(budget: Budget) -> Result:
     growth = numbers[-1].value / numbers[0].value
     times = watched[-1] // watched[0]
     curve = Curve(
-        "EPOLL_CTL_ADD",
+        f"EPOLL_CTL_ADD (n = {rounds} a point)",
         "fds watched",
         "median (ns)",
         {"epoll_ctl": [(float(count), number.value) for count, number in zip(watched, numbers, strict=True)]},
