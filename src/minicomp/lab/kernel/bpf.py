@@ -86,14 +86,12 @@ class Bpftrace:
     def _written(self) -> bytes:
         return os.pread(self._spool.fileno(), 1 << 16, self._from)
 
-    def stop(self) -> tuple[int, float]:
-        """Ends it; (lost events, CPU seconds it used since it had attached)."""
+    def stop(self) -> float:
+        """Ends it; the CPU seconds it used since it had attached."""
         used_s = self._cpu_s() - self._attaching_s
         self.process.terminate()
-        _out, said = self.process.communicate(timeout=30)
-        lost = [int(word) for line in said.decode("utf-8", "replace").splitlines() if line.startswith("Lost ")
-                for word in line.split() if word.isdigit()]  # fmt: skip
-        return sum(lost), used_s
+        self.process.communicate(timeout=30)
+        return used_s
 
     def _cpu_s(self) -> float:
         """CPU time so far (Documentation/scheduler/sched-stats.rst); 0 when it has ended by itself."""
@@ -104,12 +102,14 @@ class Bpftrace:
 
 
 class TextDecoder:
-    """Turns the lines into records; `names` collects what the threads were called, `malformed` counts other lines."""
+    """Turns the lines into records. `names` collects what the threads were called, `lost` what bpftrace says it lost,
+    `malformed` counts other lines."""
 
     def __init__(self, clocks_ns: tuple[int, int]) -> None:
         """`clocks_ns`: CLOCK_MONOTONIC and CLOCK_BOOTTIME, read when bpftrace had begun."""
         self.names: dict[int, str] = {}
         self.malformed = 0
+        self.lost = 0
         self._monotonic_ns, self._boot_ns = clocks_ns
         self._behind_ns = 0
         self._takers: dict[str, Callable[[list[str]], bytes | None]] = {
@@ -120,6 +120,7 @@ class TextDecoder:
             "J": lambda words: self._plain(Event.IRQ_END, words),
             "V": lambda words: self._plain(Event.VBLANK, words),
             "B": self._begin,
+            "Lost": self._lost,
         }
 
     def lines(self, text: str) -> Iterator[bytes]:
@@ -138,6 +139,9 @@ class TextDecoder:
         t_ns = int(words[1])
         if abs(self._boot_ns - t_ns) < abs(self._monotonic_ns - t_ns):
             self._behind_ns = self._boot_ns - self._monotonic_ns
+
+    def _lost(self, words: list[str]) -> None:
+        self.lost += int(words[1])
 
     def _switch(self, words: list[str]) -> bytes:
         t_ns, cpu, a, prio_a, state, b, prio_b = map(int, words[1:8])

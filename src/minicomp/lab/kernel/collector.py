@@ -89,16 +89,16 @@ def _by_bpftrace(request: dict[str, Any], file: IO[bytes]) -> dict[str, Any]:
                 if tracer.process.poll() is not None:
                     break
         finally:
-            lost, children_s = tracer.stop()
+            children_s = tracer.stop()
         cost = _cost(time.process_time() - used_s + children_s, time.monotonic() - begun)
         lines.seek(0)
         while text := lines.read(COPY_BYTES):
             file.write(events.pack_chunk(ChunkKind.TEXT, text + lines.readline()))
-    return _rewrite(file, request, lost, cost)
+    return _rewrite(file, request, 0, cost)
 
 
-def decode(chunks: Iterable[tuple[int, int, bytes]], meta: dict[str, Any]) -> tuple[list[bytes], dict[int, str]]:
-    """Records (unsorted) and thread names from RAW or TEXT chunks."""
+def decode(chunks: Iterable[tuple[int, int, bytes]], meta: dict[str, Any]) -> tuple[list[bytes], dict[int, str], int]:
+    """Records (unsorted) and thread names from RAW or TEXT chunks; how many events bpftrace said it lost."""
     pages = Decoder(meta.get("formats", {}))
     text = TextDecoder(tuple(meta.get("clocks_ns", (0, 0))))
     records: list[bytes] = []
@@ -107,7 +107,7 @@ def decode(chunks: Iterable[tuple[int, int, bytes]], meta: dict[str, Any]) -> tu
             records += pages.pages(payload, cpu)
         elif kind == ChunkKind.TEXT:
             records += text.lines(payload.decode("utf-8", "replace"))
-    return records, {**pages.names, **text.names}
+    return records, {**pages.names, **text.names}, text.lost
 
 
 def _rewrite(file: IO[bytes], request: dict[str, Any], lost: int, cost: dict[str, float]) -> dict[str, Any]:
@@ -115,9 +115,9 @@ def _rewrite(file: IO[bytes], request: dict[str, Any], lost: int, cost: dict[str
     file.seek(0)
     found = list(events.chunks(file.read()))
     meta = json.loads(found[0][2])
-    records, names = decode(found, meta)
+    records, names, more_lost = decode(found, meta)
     records.sort(key=lambda record: int.from_bytes(record[:8], "little"))
-    end = {"events": len(records), "lost": lost, **cost}
+    end = {"events": len(records), "lost": lost + more_lost, **cost}
     end["events_per_s"] = round(len(records) / max(cost["elapsed_s"], 1e-9), 1)
     new = f"{request['out']}.new"
     with open(new, "wb") as out:

@@ -80,8 +80,10 @@ class Slice:
 class KernelTrace:
     """One file's events in time order, and the time lines of our threads."""
 
-    def __init__(self, meta: dict[str, Any], records: npt.NDArray[np.void], names: dict[int, str], end: Any) -> None:
-        self.meta, self.records, self.names, self.end = meta, records, names, end
+    def __init__(
+        self, meta: dict[str, Any], records: npt.NDArray[np.void], names: dict[int, str], end: Any, lost: int
+    ) -> None:
+        self.meta, self.records, self.names, self.end, self.lost = meta, records, names, end, lost
         self.threads: dict[str, int] = meta["threads"]
         self._slices = {name: self._follow(tid) for name, tid in self.threads.items()}
         self._begins = {name: np.array([s.begin_ns for s in line], np.int64) for name, line in self._slices.items()}
@@ -93,9 +95,13 @@ class KernelTrace:
         return self._slices.get(thread, [])
 
     def account(self, thread: str, begin_ns: int, end_ns: int) -> ThreadTime | None:
-        """Where the thread's time went; None when the trace does not know the thread or the whole of that time."""
+        """Where the thread's time went.
+
+        None when the trace does not know the thread or the whole of that time, or has lost events: who ran when could
+        be wrong then.
+        """
         line = self._slices.get(thread)
-        if not line or begin_ns < line[0].begin_ns or end_ns > line[-1].end_ns:
+        if self.lost or not line or begin_ns < line[0].begin_ns or end_ns > line[-1].end_ns:
             return None
         totals = {ASLEEP: 0, WAITING: 0, RUNNING: 0}
         throttled = idle = 0
@@ -193,15 +199,18 @@ def read_kernel_trace(path: Path) -> KernelTrace:
         meta = json.loads(by_kind[ChunkKind.META])
         if meta["version"] != events.VERSION:
             raise KernelTraceError(f"version {meta['version']}; this minicomp reads {events.VERSION}", where=str(path))
+        lost = 0
         if ChunkKind.RECORDS in by_kind:
             records = np.frombuffer(by_kind[ChunkKind.RECORDS], DTYPE)
             names = {int(pid): name for pid, name in json.loads(by_kind[ChunkKind.NAMES]).items()}
         else:
-            packed, names = decode(found, meta)
+            packed, names, lost = decode(found, meta)
             records = np.frombuffer(b"".join(packed), DTYPE)
             records = records[np.argsort(records["t_ns"], kind="stable")]
         end = json.loads(by_kind[ChunkKind.END]) if ChunkKind.END in by_kind else None
-        return KernelTrace(meta, records, names, end)
+        if end is not None:
+            lost = int(end["lost"])
+        return KernelTrace(meta, records, names, end, lost)
     except OSError as error:
         raise KernelTraceError(error.strerror or str(error), where=str(path)) from error
     except (ValueError, KeyError, TypeError) as error:

@@ -90,7 +90,10 @@ def _kernel_side(trace: Run) -> KernelTrace | None:
     """The kernel's trace beside the run file, when there is one."""
     from minicomp.lab.kernel.reader import read_beside
 
-    return read_beside(trace.path)
+    kernel = read_beside(trace.path)
+    if kernel is not None and kernel.lost:
+        print(f"{trace.path}.kernel: {kernel.lost} events were lost: it does not say who ran instead", file=sys.stderr)
+    return kernel
 
 
 def _export(trace: Run, args: argparse.Namespace) -> int:
