@@ -71,7 +71,8 @@ def test_a_flood_of_requests_from_many_clients(kind: str) -> None:
 def test_it_ends_at_once_when_idle(kind: str) -> None:
     for _ in range(5):
         with InProcess(configure(loop__wait=kind)):
-            assert any(name.startswith("iou-sqp") for name in thread_names()) == (kind == "io-uring-sqpoll")
+            if kind == "io-uring-sqpoll":
+                assert any(name.startswith("iou-sqp") for name in thread_names())
     deadline = time.monotonic() + 10
     while any(name.startswith("iou-sqp") for name in thread_names()):  # the kernel ends its thread a moment later
         assert time.monotonic() < deadline, thread_names()
