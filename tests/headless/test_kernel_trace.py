@@ -209,6 +209,51 @@ def test_without_root_the_run_says_so(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_it_needs_a_run_file() -> None:
+    command = [sys.executable, "-m", "minicomp", "run", "--backend", "headless", "--set", "trace.kernel=tracefs"]
+    done = subprocess.run([*command, "--", "true"], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1 and "--trace FILE" in done.stderr
+
+
+def test_lab_kernel_trace_records_a_compositor_that_runs(tmp_path: Path) -> None:
+    """`minicomp lab kernel-trace`, by root beside a compositor that may not do it itself."""
+    path = tmp_path / "run.mct"
+    command = [sys.executable, "-m", "minicomp"]
+    run = [
+        "run",
+        "--backend",
+        "headless",
+        "--trace",
+        str(path),
+        "--ready-fd",
+        "1",
+        "--",
+        str(CLIENTS / "pulse"),
+        "--quiet",
+    ]
+    process = subprocess.Popen([*command, *run], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert process.stdout is not None
+    try:
+        process.stdout.readline()
+        lab = [*command, "lab", "kernel-trace", "--out", f"{path}.kernel", "--duration-s", "1", "--scope", "own"]
+        done = subprocess.run([*lab, "--pid", str(process.pid)], capture_output=True, text=True, timeout=30)
+        assert done.returncode == 0 and "% of a CPU" in done.stdout, done.stderr
+        gone = subprocess.run([*lab, "--pid", "999999999"], capture_output=True, text=True, timeout=30)
+        assert gone.returncode != 0 and gone.stderr.count("\n") == 1
+        other = subprocess.run([*lab, "--pid", str(os.getpid())], capture_output=True, text=True, timeout=30)
+        assert other.returncode != 0 and "no running minicomp" in other.stderr
+    finally:
+        process.terminate()
+        process.wait(10)
+        process.stdout.close()
+    trace = read_beside(path)
+    assert trace is not None and trace.meta["scope"] == "own"
+    switches = trace.records[trace.records["kind"] == Event.SWITCH]
+    ours = set(trace.threads.values())
+    assert len(switches) > 50 and all(row["a"] in ours or row["b"] in ours for row in switches)
+
+
 def _child_with(pid: int, words: str) -> int:
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:

@@ -22,7 +22,7 @@ from minicomp.compositor.native_log import log_native
 from minicomp.compositor.open_files import raise_limit
 from minicomp.compositor.policy_thread import PolicyThread
 from minicomp.compositor.runtime_dir import ensure_runtime_dir
-from minicomp.errors import ExitCode, PreconditionError
+from minicomp.errors import ConfigError, ExitCode, PreconditionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -202,7 +202,9 @@ def run(config: Config, command: list[str], options: RunOptions, observe: Observ
         policy_class = load_policy(config.policy.name)
         trace_path = _trace_path(cleanup, config, options)
         kernel_trace = None
-        if trace_path is not None and config.trace.kernel != "off":
+        if config.trace.kernel != "off":
+            if trace_path is None:
+                raise ConfigError("there is no run file to go with it", where="trace.kernel", todo="--trace FILE")
             from minicomp.lab.kernel.attach import Collector
 
             # Before any knob: it keeps its privileges, and none of the compositor's scheduling.
