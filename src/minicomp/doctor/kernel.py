@@ -26,7 +26,7 @@ def check() -> Iterator[Finding]:
     yield Finding("pressure (PSI)", pressure is not None, "on" if pressure else "off", "boot with psi=1 (run records)")
     yield _tracefs()
     yield from _bpf()
-    yield _tried("io_uring", syscalls.try_io_uring, "sysctl kernel.io_uring_disabled=0 (one experiment uses it)")
+    yield _tried("io_uring", syscalls.try_io_uring, "sysctl kernel.io_uring_disabled=0 (for loop.wait = io-uring)")
     for device in ("/dev/udmabuf", "/dev/dma_heap/system"):
         good = os.access(device, os.R_OK | os.W_OK)
         why = "can be opened" if good else ("no rights" if Path(device).exists() else "not there")
