@@ -163,6 +163,9 @@ class Closer:
         if self.deadline and used != MISSING and self.runtime_ns and used >= RUNTIME_SHARE * self.runtime_ns:
             sentence += f", with {ms(used)} of its runtime of {ms(self.runtime_ns)} used since its last frame"
             return Reason("deadline throttled", sentence)
+        account = self.kernel.account(thread, planned, planned + spent_ns) if self.kernel is not None else None
+        if account is not None and account.asleep_ns >= DECIDES_SHARE * (spent_ns - usual_ns):
+            return Reason("wake late", f"{sentence}: nobody woke it for {ms(account.asleep_ns)} of that")
         if self._source(row) == Source.LOOP and self._loop_busy(row):
             return Reason("wake late", f"{sentence}: it was handling requests")
         return Reason("wake late", sentence)
