@@ -121,7 +121,7 @@ NOT_FOR_PARSING = (
 
 NOT_FOR_RUNNING = (
     "asyncio", "numpy", "perfetto", "rich", "typing_extensions", "unittest",
-    "minicomp.demo", "minicomp.lab", "minicomp.testing",
+    "minicomp.demo", "minicomp.lab", "minicomp.native.probes", "minicomp.testing",
 )  # fmt: skip
 """What it must not have imported when the compositor is about to start."""
 
