@@ -71,7 +71,7 @@ class Kernel:
         names = {0: "swapper", RENDER: "mc-render", LOOP: "mc-loop", HOG: "yes", OTHER: "cc1"}
         end = {"events": len(self.events), "lost": 0, "cpu_s": 0.01, "elapsed_s": 4.0, "events_per_s": 1.0}
         self.events.sort(key=lambda event: int.from_bytes(event[:8], "little"))
-        Path(result_path(run_path)).write_bytes(b"".join(finished(meta, self.events, names, end)))
+        Path(result_path(run_path)).write_bytes(b"".join(finished(meta, b"".join(self.events), names, end)))
 
 
 def every_cause(path: Path, *, kernel: bool) -> Path:

@@ -113,7 +113,7 @@ def test_the_program_names_our_threads() -> None:
 def kernel_file(path: Path, *records: bytes, lost: int = 0) -> KernelTrace:
     meta = {"version": VERSION, "method": "tracefs", "scope": "all", "pid": 1, "threads": {"mc-render": OURS}}
     end = {"events": len(records), "lost": lost, "cpu_s": 0, "elapsed_s": 1, "events_per_s": 1}
-    path.write_bytes(b"".join(finished(meta, list(records), {HOG: "yes {0}", OURS: "mc-render"}, end)))
+    path.write_bytes(b"".join(finished(meta, b"".join(records), {HOG: "yes {0}", OURS: "mc-render"}, end)))
     return read_kernel_trace(path)
 
 

@@ -90,7 +90,8 @@ class Collector:
         """Ends it and waits for the file; the facts of its END chunk."""
         out, _ = self._process.communicate(timeout=END_TIMEOUT_S)  # closes its standard input
         if self._process.returncode != 0:
-            raise KernelTraceError(out.strip().removeprefix("error: "), where=self.out)
+            said = out.strip().removeprefix("error: ") or f"the collector ended with {self._process.returncode}"
+            raise KernelTraceError(said, where=self.out)
         self.facts = json.loads(out)
         return self.facts
 

@@ -8,6 +8,7 @@ collector runs beside what is measured.
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import struct
 from collections.abc import Iterator
@@ -60,7 +61,7 @@ def pack_json(kind: ChunkKind, value: Any) -> bytes:
     return pack_chunk(kind, json.dumps(value, separators=(",", ":")).encode())
 
 
-def chunks(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+def chunks(data: bytes | mmap.mmap) -> Iterator[tuple[int, int, bytes]]:
     """(kind, cpu, payload) of each whole chunk; stops at the first that is not. Raises ValueError for another file."""
     offset = 0
     if len(data) < HEADER.size or HEADER.unpack_from(data)[0] != MAGIC:

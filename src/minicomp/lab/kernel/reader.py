@@ -205,8 +205,7 @@ def read_kernel_trace(path: Path) -> KernelTrace:
             names = {int(pid): name for pid, name in json.loads(by_kind[ChunkKind.NAMES]).items()}
         else:
             packed, names, lost = decode(found, meta)
-            records = np.frombuffer(b"".join(packed), DTYPE)
-            records = records[np.argsort(records["t_ns"], kind="stable")]
+            records = np.frombuffer(packed, DTYPE)
         end = json.loads(by_kind[ChunkKind.END]) if ChunkKind.END in by_kind else None
         if end is not None:
             lost = int(end["lost"])
