@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from pathlib import Path
 
@@ -31,6 +32,14 @@ format:
 \tfield:pid_t next_pid;\toffset:56;\tsize:4;\tsigned:1;
 \tfield:int next_prio;\toffset:60;\tsize:4;\tsigned:1;
 """
+
+
+def test_events_and_chunks_are_those_of_the_format_document() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "trace-format.md").read_text().split("# The kernel's side")[1]
+    found = {name: int(number) for name, number in re.findall(r"^\| ([A-Z_]+) \| (\d+) \|", text, re.MULTILINE)}
+    assert found == {event.name: int(event) for event in Event}
+    chunks = {name: int(number) for number, name in re.findall(r"^\| (\d+) ([A-Z]+) \|", text, re.MULTILINE)}
+    assert chunks == {kind.name: int(kind) for kind in ChunkKind}
 
 
 def switch_payload(left: int, come: int, state: int = 1) -> bytes:
