@@ -1,0 +1,110 @@
+"""`minicomp lab run` on a real display (KMS): in real time with cgroup v2, and in virtual time, where runs agree."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pyarrow import parquet
+from vmlab import Guest, VirtualTime
+from vmlab.guest import TREE
+
+pytestmark = [pytest.mark.vm, pytest.mark.slow]
+
+EXPERIMENT = """\
+name = "on-kms"
+[schedule]
+warmup_s = 1.0
+measure_s = 2.5
+settle_s = 0.1
+blocks = 1
+[validity] # emulation is nobody's quiet machine
+max_others_share = 1.0
+max_steal_share = 1.0
+[[client]]
+command = ["pulse", "--size", "400x300", "--quiet"]
+[base]
+backend.renderer = "pixman"
+policy.name = "stacking"
+[arm.asap]
+pacing.mode = "asap"
+[arm.adaptive]
+pacing.mode = "adaptive"
+"""
+MINICOMP = ".venv/bin/minicomp"
+
+
+@pytest.fixture
+def file(guest: Guest) -> Iterator[str]:
+    guest.write_file("/tmp/lab/on-kms.toml", EXPERIMENT.encode())
+    yield "/tmp/lab/on-kms.toml"
+    guest.run("rm -rf /tmp/lab")
+
+
+def test_on_kms(guest: Guest, file: str) -> None:
+    done = guest.run(f"{MINICOMP} lab run {file} --backend drm --out /tmp/lab/out", timeout_s=200)
+    assert done.code == 0, done.err
+    assert "2 runs: 2 ok" in done.err, done.err
+    records = guest.run("cat /tmp/lab/out/runs/*.json", timeout_s=20).out
+    decoder, found = json.JSONDecoder(), []
+    while records.strip():
+        record, end = decoder.raw_decode(records.strip())
+        records = records.strip()[end:]
+        found.append(record)
+    assert sorted(record["arm"] for record in found) == ["adaptive", "asap"]
+    for record in found:
+        assert record["run_file"]["backend"] == "drm"
+        # 75 Hz for 2.5 s, on an emulated machine.
+        assert record["counts"]["shown"] > 60
+        assert record["host"]["before"]["kernel"] == guest.run("uname -r", timeout_s=10).out.strip()
+
+
+def test_virtual_time_agrees(tmp_path: Path) -> None:
+    """Collected in two boots of one image, tabulated here: the same frames at the same nanoseconds."""
+    file = tmp_path / "on-kms.toml"
+    file.write_text(EXPERIMENT)
+    collect = f"cd {TREE} && {MINICOMP} lab run {file} --backend drm --collect-only --out /run/lab && tar -C /run -cf /run/lab.tar lab"
+    programs = [str(TREE / MINICOMP), *(str(TREE / "build/clients" / name) for name in ("pulse", "load"))]
+    tables = []
+    with VirtualTime(
+        collect, files=[file], programs=programs, results=["/run/lab.tar"], python=True, env={"WLR_RENDERER": "pixman"}
+    ) as prepared:
+        for boot in ("first", "second"):
+            run = prepared.run()
+            assert run.code == 0, run.text
+            assert "2 runs: 2 collected" in run.text
+            tables.append(tabulate(file, run.files["/run/lab.tar"], tmp_path / boot))
+    for first, second in zip(*tables, strict=True):
+        assert first["arm"][0] == second["arm"][0] and len(first["frame"]) > 150
+        assert len(first["frame"]) == len(second["frame"])
+        for column in ("commit_to_presented_ms", "compose_ms", "callback_to_presented_ms"):
+            for quantile in (50, 99):
+                ours, theirs = (np.nanpercentile(table[column].astype(float), quantile) for table in (first, second))
+                assert ours == pytest.approx(theirs, rel=0.02), (column, quantile)
+
+
+def tabulate(file: Path, archive: bytes, folder: Path) -> list[dict[str, Any]]:
+    """Makes the tables of a collected experiment with the command that users have for it."""
+    with tarfile.open(fileobj=BytesIO(archive)) as packed:
+        packed.extractall(folder, filter="data")
+    subprocess.run(
+        [sys.executable, "-m", "minicomp", "lab", "run", str(file), "--out", str(folder / "lab"), "--resume"],
+        check=True, capture_output=True, timeout=100,
+    )  # fmt: skip
+    paths = sorted((folder / "lab/runs").glob("*.parquet"))
+    assert len(paths) == 2
+    return [
+        {
+            name: np.array(column.to_pylist(), dtype=None)
+            for name, column in zip(table.column_names, table.columns, strict=True)
+        }
+        for table in map(parquet.read_table, paths)
+    ]
