@@ -34,69 +34,35 @@ time, else *wake late* or *deadline throttled*.
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 import numpy as np
 
-from minicomp.lab.pipeline.client_late import Answer, late_answers
+from minicomp.lab.pipeline.client_causes import client_causes
 from minicomp.lab.pipeline.closer import Closer
 from minicomp.lab.pipeline.cost import WINDOW_FRAMES
 from minicomp.lab.pipeline.plans import Plans, frame_plans
-from minicomp.lab.pipeline.points import Origin, Source, source_name
-from minicomp.lab.pipeline.reasons import CauseName, KernelSide, Reason, ms
+from minicomp.lab.pipeline.points import Origin
+from minicomp.lab.pipeline.reasons import CAUSES, EXPLAINS_SHARE, Cause, CauseName, KernelSide, Reason, ms
 from minicomp.lab.pipeline.tables import MISSING, Ints, Joined, take
 
-CAUSES: tuple[CauseName, ...] = (
-    "client late",
-    "wake late",
-    "lock wait",
-    "page fault",
-    "deadline throttled",
-    "compose overrun",
-    "KMS late",
-    "prediction error",
-    "unknown",
-)
+__all__ = ["CAUSES", "Cause", "explain", "shares"]
+
 OFF_GRID = {Origin.HARDWARE: 1 / 8, Origin.MODELLED: 1 / 8}
 OFF_GRID_OTHERWISE = 1 / 3
-EXPLAINS_SHARE = 0.5
 HOPELESS_SHARE = 0.25
 """A plan that alone makes a frame so much of its lateness late comes before what happened later."""
 BACK_NS = 50_000_000
 """A plan made when a flip is told may begin before that: its vblank wanted it to."""
 
 
-@dataclass(frozen=True)
-class Cause:
-    """One miss: `vblanks` vblanks in a row of one output, from `vblank_ns` on, for one reason."""
-
-    name: CauseName
-    evidence: str
-    """One sentence, without a full stop."""
-    output_id: int
-    frame_id: int
-    """The frame that was shown too late; for a client's miss the frame that took its answer."""
-    frame_row: int
-    surface_id: int
-    """0 when the miss is the compositor's: then it is that of every surface in the frame."""
-    vblank_ns: int
-    vblanks: int
-    times_ns: dict[str, int] = field(default_factory=dict)
-    """What contributed: each stage's excess over its plan."""
-
-    @property
-    def compositor_side(self) -> bool:
-        return self.name != "client late"
-
-
 def explain(joined: Joined, kernel: KernelSide | None = None) -> list[Cause]:
     """Every missed vblank of a run with its cause, by output and time. `kernel` adds who ran instead."""
     plans = frame_plans(joined)
-    explainer = _Explainer(joined, plans, Closer(joined, kernel))
+    closer = Closer(joined, kernel)
+    explainer = _Explainer(joined, plans, closer)
     found = list(explainer.frames())
-    found += explainer.clients(found)
+    found += client_causes(joined, plans, closer, found)
     return sorted(found, key=lambda cause: (cause.output_id, cause.vblank_ns, cause.surface_id))
 
 
@@ -106,21 +72,6 @@ def shares(causes: Iterable[Cause]) -> dict[CauseName, int]:
     for cause in causes:
         counts[cause.name] += cause.vblanks
     return counts
-
-
-class _Claimed:
-    """Vblanks that have their cause."""
-
-    def __init__(self) -> None:
-        self._sorted: list[int] = []
-
-    def add(self, vblanks: Iterable[int]) -> None:
-        for vblank in vblanks:
-            insort(self._sorted, vblank)
-
-    def near(self, vblank: int, within_ns: float) -> bool:
-        place = bisect_left(self._sorted, vblank - within_ns)
-        return place < len(self._sorted) and self._sorted[place] < vblank + within_ns
 
 
 class _Explainer:
@@ -259,64 +210,3 @@ class _Explainer:
         newest = np.full(len(self.frames_), MISSING, np.int64)
         np.maximum.at(newest, latches.frame_row, take(self.joined.commits.commit_ns, latches.commit_row))
         return newest
-
-    # ---- the clients' ----
-
-    def clients(self, found: list[Cause]) -> Iterable[Cause]:
-        """The misses of clients; `found` are the compositor's, which come first."""
-        claimed: dict[tuple[int, int], _Claimed] = {}
-        for cause in found:
-            period = float(self.plans.refresh_ns[cause.frame_row])
-            ours = claimed.setdefault((cause.output_id, 0), _Claimed())
-            ours.add(cause.vblank_ns + round(k * period) for k in range(cause.vblanks))
-        for answer in late_answers(self.joined, self.plans):
-            latch = answer.latch_row
-            output_id, surface_id = (
-                int(self.joined.latches.output_id[latch]),
-                int(self.joined.latches.surface_id[latch]),
-            )
-            row = int(self.joined.latches.frame_row[latch])
-            period = float(self.plans.refresh_ns[row])
-            own = claimed.setdefault((output_id, self._client(surface_id)), _Claimed())
-            ours = claimed.setdefault((output_id, 0), _Claimed())
-            for begin, end, look in (
-                (answer.asked_for_ns, answer.due_ns, self._question),
-                (answer.due_ns, answer.target_ns, self._answer),
-            ):
-                slots = [begin + round(k * period) for k in range(round((end - begin) / period))]
-                slots = [slot for slot in slots if not own.near(slot, period / 2) and not ours.near(slot, period / 2)]
-                if not slots:
-                    continue
-                own.add(slots)
-                name, evidence, times = look(answer, surface_id)
-                frame_id = int(self.frames_.frame_id[row])
-                yield Cause(name, evidence, output_id, frame_id, row, surface_id, slots[0], len(slots), times)
-
-    def _question(self, answer: Answer, surface_id: int) -> Reason:
-        """Why the surface was asked so late."""
-        who = self.joined.run.name("surface", surface_id)
-        late = answer.callback_ns - answer.ask_by_ns
-        what = f"asked {who} for its frame {ms(late)} late"
-        return self.closer.asked_late(answer.ask_by_ns, answer.callback_ns, what)
-
-    def _answer(self, answer: Answer, surface_id: int) -> Reason:
-        times = {"answer": answer.late_ns, "loop wait": answer.loop_wait_ns}
-        who = self.joined.run.name("surface", surface_id)
-        taken = ms(answer.request_ns - answer.callback_ns)
-        if answer.loop_wait_ns >= EXPLAINS_SHARE * answer.late_ns:
-            held = self.closer.holder(Source.LOOP, answer.request_ns - answer.loop_wait_ns, answer.request_ns)
-            why = "it held the lock for other requests"
-            if held not in (None, Source.LOOP):
-                why = f"the compositor lock was held by {source_name(held)}"
-            sentence = f"mc-loop could not read {who}'s commit for {ms(answer.loop_wait_ns)}: {why}"
-            return Reason("lock wait", sentence, times)
-        kept = self.closer.loop_kept_waiting(answer.callback_ns, answer.request_ns, answer.late_ns)
-        if kept is not None:
-            return Reason(kept.name, kept.evidence, {**times, **kept.times_ns})
-        usual = ms(answer.usual_ns)
-        return Reason("client late", f"{who} answered its frame callback after {taken}, usually {usual}", times)
-
-    def _client(self, surface_id: int) -> int:
-        """A number for the client that a surface belongs to: its pid where the run file has it."""
-        pid = self.joined.run.names.get(("surface", surface_id), {}).get("client_pid")
-        return pid if isinstance(pid, int) and pid > 0 else -surface_id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -18,6 +19,44 @@ CauseName = Literal[
     "prediction error",
     "unknown",
 ]
+
+
+CAUSES: tuple[CauseName, ...] = (
+    "client late",
+    "wake late",
+    "lock wait",
+    "page fault",
+    "deadline throttled",
+    "compose overrun",
+    "KMS late",
+    "prediction error",
+    "unknown",
+)
+EXPLAINS_SHARE = 0.5
+"""What makes up at least this part of a lateness explains it."""
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One miss: `vblanks` vblanks in a row of one output, from `vblank_ns` on, for one reason."""
+
+    name: CauseName
+    evidence: str
+    """One sentence, without a full stop."""
+    output_id: int
+    frame_id: int
+    """The frame that was shown too late; for a client's miss the frame that took its answer."""
+    frame_row: int
+    surface_id: int
+    """0 when the miss is the compositor's: then it is that of every surface in the frame."""
+    vblank_ns: int
+    vblanks: int
+    times_ns: dict[str, int] = field(default_factory=dict)
+    """What contributed: each stage's excess over its plan."""
+
+    @property
+    def compositor_side(self) -> bool:
+        return self.name != "client late"
 
 
 class Reason(NamedTuple):
