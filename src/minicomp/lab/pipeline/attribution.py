@@ -10,21 +10,22 @@ The cause is the stage that exceeded its plan most. The rules, in this order; th
 1. The display refused the frame: *KMS late*.
 2. It was shown off the grid of the vblank it was planned for, by more than 1/8 of a refresh period (1/3 when stamps are
    not the hardware's or the model's): *prediction error*.
-3. It was handed over early enough (`plans.latest_ns`), or time is stepped: *KMS late*.
-4. A point of the frame is missing in the trace, or nothing was planned: *unknown*.
-5. It was handed over too late. Each stage's excess over its plan is taken, and the largest one names the cause:
+3. Time is stepped: *KMS late*.
+4. A point of the frame is missing in the trace, or no frame was ever in time: *unknown*.
+5. It was handed over early enough (`plans.latest_ns`): *KMS late*.
+6. It was handed over too late. Each stage's excess over its plan is taken, and the largest one names the cause:
    - the plan itself (also when it is only a quarter of the lateness: it came first), when a frame of the usual cost
-     would have been too late: *client late* when the content came only
-     then; *wake late* or *lock wait* when the loop thread learned so late of the flip before; else *prediction error*
-     (the pacing tried a smaller latch, or aimed at a vblank that it could not reach);
+     would have been too late. *client late* when the content came only then; *wake late* or *lock wait* when the loop
+     thread could not read it sooner, or learned too late of the flip before; else *prediction error* (the pacing tried
+     a smaller latch, or aimed at a vblank that it could not reach);
    - planned start to composing, without lock waits: *wake late*;
    - waiting for the compositor lock: *lock wait*;
    - composing: *compose overrun*;
    - the commit itself: *KMS late*.
    A stage's plan is its median in the output's 64 frames before and 64 after. Excesses that together make up less than
    half of what was missing explain nothing: *unknown*.
-6. What happened inside wake, compose and commit is looked at more closely, with the kernel's trace or without it
-   (`closer`): *deadline throttled*, *wake late* (another program had the CPU), *page fault*.
+7. What happened inside a stage is looked at more closely, with the kernel's trace or without it (`closer`): *deadline
+   throttled*, *wake late* (another program had the CPU), *page fault*.
 
 A client's miss is *lock wait* instead when the loop thread could not read the answer for at least half of the time it
 came too late by, and *wake late* when the kernel trace says that it had no CPU for as long. Vblanks that passed because
@@ -167,7 +168,11 @@ class _Explainer:
         hopeless = begun + usual_ns - latest
         asked = int(self.asked_ns[row])
         if hopeless > 0 and asked != MISSING and asked > latest - usual_ns:
-            sentence = f"committed {ms(asked - (latest - usual_ns))} too late for a frame of the usual {ms(usual_ns)}"
+            late = asked - (latest - usual_ns)
+            kept = self.closer.read_late(asked - late, asked)
+            if kept is not None:
+                return hopeless, kept
+            sentence = f"committed {ms(late)} too late for a frame of the usual {ms(usual_ns)}"
             return hopeless, Reason("client late", sentence)
         if hopeless > 0 and (told := self._told_late(row, hopeless)) is not None:
             return hopeless, told

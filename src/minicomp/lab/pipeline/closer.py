@@ -30,6 +30,8 @@ MANY_FAULTS = 64
 RUNTIME_SHARE = 0.75
 RECENT_NS = 60_000_000
 """An overrun this long before a late wake-up may be what it waited for: throttling lasts to the end of the period."""
+NO_WAIT_NS = 20_000
+"""Taking a free lock and reading the clock takes the loop thread less."""
 COUNT_LIMIT = 255
 """SCHED's counters stay at this."""
 THREADS = {Source.LOOP: "mc-loop", Source.RENDER: "mc-render", Source.POLICY: "policy"}
@@ -83,6 +85,17 @@ class Closer:
     def loop_kept_waiting(self, begin_ns: int, end_ns: int, late_ns: int) -> Reason | None:
         """Whether the loop thread had no CPU for most of the time by which it read a commit too late."""
         return self._in_kernel("mc-loop", begin_ns, end_ns, late_ns)
+
+    def read_late(self, due_ns: int, read_ns: int) -> Reason | None:
+        """Whether the loop thread could have read a commit sooner but for the lock or the CPU."""
+        late, waited = read_ns - due_ns, self._loop_waited(due_ns, read_ns)
+        if waited >= max(DECIDES_SHARE * late, NO_WAIT_NS):
+            held = self.holder(Source.LOOP, due_ns, read_ns)
+            by = "" if held is None else f", held by {source_name(held)}"
+            return Reason(
+                "lock wait", f"mc-loop waited {ms(waited)} for the compositor lock{by}, with a commit to read"
+            )
+        return self._in_kernel("mc-loop", due_ns, read_ns, late)
 
     def loop_late(self, event_ns: int, handled_ns: int) -> Reason:
         """Why the loop thread handled an event (a flip) so late."""
