@@ -75,7 +75,13 @@ def test_virtual_time_agrees(tmp_path: Path) -> None:
     programs = [str(TREE / MINICOMP), *(str(TREE / "build/clients" / name) for name in ("pulse", "load"))]
     tables = []
     with VirtualTime(
-        collect, files=[file], programs=programs, results=["/run/lab.tar"], python=True, env={"WLR_RENDERER": "pixman"}
+        collect,
+        files=[file],
+        programs=programs,
+        results=["/run/lab.tar"],
+        python=True,
+        cmdline="tsc=reliable",
+        env={"WLR_RENDERER": "pixman"},
     ) as prepared:
         for boot in ("first", "second"):
             run = prepared.run()
