@@ -167,6 +167,23 @@ def test_a_deadline_thread_that_gives_way_to_a_lower_class_is_throttled(
     assert (account.throttled_ns, account.waiting_ns) == (throttled_ns, 5_000_000 - throttled_ns)
 
 
+def test_switches_from_idle_that_the_kernel_did_not_trace_are_inferred(tmp_path: Path) -> None:
+    trace = kernel_file(
+        tmp_path / "k",
+        switch(0, OURS, 0, FAIR, FAIR),
+        RECORD.pack(1_000, OURS, 0, FAIR, 0, 0, Event.WAKING, 0),
+        switch(3_000, OURS, 0, FAIR, FAIR),
+        RECORD.pack(5_000, OURS, 0, FAIR, 0, 0, Event.WAKING, 0),
+        switch(9_000, HOG, OURS, FIFO, FAIR),
+        switch(9_500, OURS, 0, FAIR, FAIR),
+    )
+    first = trace.account("mc-render", 0, 3_000)
+    assert first is not None and (first.asleep_ns, first.ran_ns, first.waiting_ns) == (1_000, 2_000, 0)
+    second = trace.account("mc-render", 5_000, 9_000)
+    assert second is not None and second.waiting_ns == 4_000
+    assert [(other.pid, other.ran_ns) for other in second.instead] == [(HOG, 4_000)]
+
+
 def test_lost_events_make_it_mute(tmp_path: Path) -> None:
     records = (switch(0, 0, OURS, FAIR, FAIR), switch(1_000, OURS, 0, FAIR, FAIR))
     assert kernel_file(tmp_path / "k", *records).account("mc-render", 0, 500) is not None

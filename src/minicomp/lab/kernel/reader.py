@@ -3,6 +3,9 @@
 A thread is running, waiting for a CPU (woken, or preempted), or asleep. It waits on one CPU: that of its wake-up or of
 its preemption; what ran there meanwhile ran instead of it. A thread of the deadline class (priority -1) that waits
 while a lower class runs there, or for more than a millisecond nothing, is throttled: it has spent its budget.
+
+Not every kernel traces every switch away from the idle task. A thread that leaves a CPU without having come to it came
+when it was woken, and what leaves an idle CPU had been running there.
 """
 
 from __future__ import annotations
@@ -141,6 +144,8 @@ class KernelTrace:
             pid, prio = int(switches["a"][0]), int(switches["prio_a"][0])
         for row in switches[first + 1 :]:
             t_ns = min(int(row["t_ns"]), end_ns)
+            if pid == 0 and row["a"]:
+                pid, prio = int(row["a"]), int(row["prio_a"])
             if t_ns > now and pid >= 0:
                 found.append((pid, prio, t_ns - now))
             now, pid, prio = t_ns, int(row["b"]), int(row["prio_b"])
@@ -171,7 +176,8 @@ class KernelTrace:
                     on_cpu, with_prio = cpu, prio  # waking names the CPU of before, wake-up the one that was chosen
                     continue
             if since >= 0:
-                line.append(Slice(since, t_ns, state, on_cpu, with_prio, after))
+                came_unseen = kind == Event.SWITCH and a == tid and state == WAITING
+                line.append(Slice(since, t_ns, RUNNING if came_unseen else state, on_cpu, with_prio, after))
             state, since, on_cpu, with_prio = next_state, t_ns, cpu, prio
         if since >= 0:
             line.append(Slice(since, max(since, int(records["t_ns"][-1])), state, on_cpu, with_prio, 0))
