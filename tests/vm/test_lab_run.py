@@ -80,7 +80,6 @@ def test_virtual_time_agrees(tmp_path: Path) -> None:
         programs=programs,
         results=["/run/lab.tar"],
         python=True,
-        cmdline="tsc=reliable",
         env={"WLR_RENDERER": "pixman"},
     ) as prepared:
         for boot in ("first", "second"):
