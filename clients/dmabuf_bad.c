@@ -232,7 +232,7 @@ static bool prepare_memory(struct bad *bad, const struct bad_scenario *scenario)
         return false;
     }
     return scenario->needs == BAD_NEEDS_NOTHING ||
-           memory_allocate(&bad->memory, bad->source, bytes, options->device);
+           memory_allocate(&bad->memory, bad->source, bytes, 4096, options->device);
 }
 
 int dmabuf_misbehave(const struct dmabuf_options *options, struct connection *connection)

@@ -16,7 +16,6 @@
 #include <unistd.h>
 
 #define PAGE_BYTES 4096u
-#define DUMB_ROW_PX 1024u /* of 4 bytes: a page. The geometry that a client tells is its own business */
 
 /* The kernel's include/uapi/drm/vgem_drm.h, which libdrm does not ship. */
 struct vgem_fence_attach {
@@ -113,7 +112,10 @@ static bool allocate_dumb_on(struct memory *memory, const char *path)
     /* Whoever opens a card first is its master, and the compositor could not become it. */
     ioctl(memory->device, DRM_IOCTL_DROP_MASTER, 0);
     struct drm_mode_create_dumb create = {
-        .width = DUMB_ROW_PX, .height = (uint32_t)(memory->bytes / PAGE_BYTES), .bpp = 32};
+        .width = memory->row_bytes / 4,
+        .height = (uint32_t)((memory->bytes + memory->row_bytes - 1) / memory->row_bytes),
+        .bpp = 32,
+    };
     if (ioctl(memory->device, DRM_IOCTL_MODE_CREATE_DUMB, &create) != 0) {
         return complain("DRM_IOCTL_MODE_CREATE_DUMB on", path);
     }
@@ -149,11 +151,13 @@ static bool allocate_dumb(struct memory *memory, const char *device)
     return ok;
 }
 
-bool memory_allocate(struct memory *memory, enum memory_source source, size_t bytes, const char *device)
+bool memory_allocate(struct memory *memory, enum memory_source source, size_t bytes, uint32_t row_bytes,
+                     const char *device)
 {
     *memory = (struct memory){.source = source,
                               .fd = -1,
                               .device = -1,
+                              .row_bytes = row_bytes / 4 != 0 ? row_bytes / 4 * 4 : 4,
                               .bytes = (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES};
     bool ok = source == MEMORY_UDMABUF ? allocate_udmabuf(memory)
               : source == MEMORY_HEAP  ? allocate_heap(memory)
@@ -193,7 +197,7 @@ enum memory_source memory_find_source(const char *device)
     struct memory memory;
     quiet = true;
     enum memory_source source = 0;
-    while (source != MEMORY_MEMFD && !memory_allocate(&memory, source, PAGE_BYTES, device)) {
+    while (source != MEMORY_MEMFD && !memory_allocate(&memory, source, PAGE_BYTES, PAGE_BYTES, device)) {
         source++;
     }
     quiet = false;

@@ -22,14 +22,17 @@ struct memory {
     int device;      /* dumb: the card, owned; -1 */
     uint32_t handle; /* dumb: the GEM handle on that card */
     size_t bytes;
-    void *map; /* read-write, all of it */
+    uint32_t row_bytes; /* a multiple of 4 */
+    void *map;          /* read-write, all of it */
 };
 
 extern const char *const memory_source_names[MEMORY_SOURCE_COUNT];
 
-/* At least `bytes`, zeroed and mapped. device: the card for dumb buffers, NULL: the first that has them.
- * False after a message on stderr. */
-bool memory_allocate(struct memory *memory, enum memory_source source, size_t bytes, const char *device);
+/* At least `bytes`, zeroed and mapped, in rows of row_bytes: for a card's dumb buffer that is more than
+ * advice, since virtio-gpu's is a picture of that width on the host, too, and can be scanned out as no other.
+ * device: the card for dumb buffers, NULL: the first that has them. False after a message on stderr. */
+bool memory_allocate(struct memory *memory, enum memory_source source, size_t bytes, uint32_t row_bytes,
+                     const char *device);
 void memory_free(struct memory *memory);
 
 /* The first source of dma-bufs that works here; MEMORY_MEMFD: none. Says nothing. */

@@ -77,7 +77,7 @@ static bool make_buffer(struct show *show, struct buffer *buffer, uint64_t index
     const struct dmabuf_options *options = show->options;
     size_t bytes = options->offset + (size_t)show->stride * (size_t)show->height;
     *buffer = (struct buffer){.show = show, .index = index, .memory = {.fd = -1, .device = -1}};
-    if (!memory_allocate(&buffer->memory, show->source, bytes, options->device)) {
+    if (!memory_allocate(&buffer->memory, show->source, bytes, show->stride, options->device)) {
         show->failure = EXIT_LOCAL;
         return false;
     }

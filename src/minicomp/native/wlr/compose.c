@@ -18,6 +18,7 @@
 
 #include "dmabuf.h"
 #include "server.h"
+#include "vdisplay.h"
 
 struct mc_draw_item {
     struct wlr_scene_node *node;
@@ -256,11 +257,65 @@ void mc_compose_latch(struct mc_output *output)
     }
 }
 
+/* The buffer of a surface that alone is to be seen, pixel for pixel, or NULL. What it does not say itself (a
+ * software cursor, a capture under way, a display that cannot take it) wlr_output_test asks. */
+static struct wlr_buffer *scanout_candidate(struct mc_output *output)
+{
+    struct mc_server *server = output->server;
+    struct wlr_output *wlr_output = output->wlr_output;
+    if (server->draw_count == 0 || output->capture_wanted || mc_vdisplay_is_output(wlr_output) ||
+        mc_server_now_ns(server) < output->scanout_after_ns) {
+        return NULL;
+    }
+    const struct mc_draw_item *top = &server->draw_items[server->draw_count - 1];
+    int width, height;
+    wlr_output_transformed_resolution(wlr_output, &width, &height);
+    if (top->node->type != WLR_SCENE_NODE_SURFACE || !top->opaque || top->cropped || top->box.x != 0 ||
+        top->box.y != 0 || top->box.width != width || top->box.height != height) {
+        return NULL;
+    }
+    struct wlr_surface *surface = wlr_scene_surface_from_node(top->node)->surface;
+    struct wlr_dmabuf_attributes attributes;
+    if (surface->buffer == NULL || surface->current.transform != wlr_output->transform ||
+        !wlr_buffer_get_dmabuf(&surface->buffer->base, &attributes)) {
+        return NULL;
+    }
+    return &surface->buffer->base;
+}
+
+/* Hands the client's own buffer to the display where it takes it: KMS keeps it locked, so that the client is
+ * told of its release only after the flip that takes it off. */
+static bool scan_out(struct mc_output *output)
+{
+    struct wlr_buffer *buffer = scanout_candidate(output);
+    bool ok = false;
+    if (buffer != NULL) {
+        wlr_output_attach_buffer(output->wlr_output, buffer);
+        ok = wlr_output_test(output->wlr_output);
+        if (!ok) {
+            wlr_output_rollback(output->wlr_output);
+        }
+    }
+    if (output->scanned_out && !ok) {
+        wlr_output_damage_add_whole(output->scene_output->damage); /* our own buffers know nothing of what was
+                                                                      shown meanwhile */
+    }
+    if (output->scanned_out != ok) {
+        mc_log(output->server, MC_LOG_DEBUG, "output %s: %s", output->wlr_output->name,
+               ok ? "scans out a client's buffer" : "composed again");
+    }
+    output->scanned_out = ok;
+    return ok;
+}
+
 bool mc_compose(struct mc_output *output)
 {
     struct mc_server *server = output->server;
     server->draw_count = 0;
     collect(output, &server->scene->node, -output->scene_output->x, -output->scene_output->y);
+    if (scan_out(output)) {
+        return true;
+    }
     struct wlr_output *wlr_output = output->wlr_output;
     struct wlr_output_damage *tracker = output->scene_output->damage;
     pixman_region32_t damage;

@@ -21,6 +21,10 @@
 #define ALL_ANSWERED_NS (500 * MC_NSEC_PER_USEC)
 #define ALL_ANSWERED_SHARE 16 /* and at most this part of a refresh */
 
+/* A display that refuses what its test allowed is offered no client's buffer for so long. */
+#define SCANOUT_PAUSE_NS MC_NSEC_PER_SEC
+
+#define COMPOSE_SCANOUT 1u
 #define KMS_REFUSED 1u
 #define PRESENTED_ORIGIN_SHIFT 4
 #define PRESENTED_DISCARDED (1u << 6)
@@ -140,7 +144,8 @@ static void compose_and_commit(struct mc_output *output)
     mc_trace_now(&server->trace, MC_POINT_COMPOSE_BEGIN, output->id, frame_id, 0, 0, 0);
     output->flight_feedback = false;
     bool ok = mc_compose(output);
-    mc_trace_now(&server->trace, MC_POINT_COMPOSE_END, output->id, frame_id, 0, 0, 0);
+    mc_trace_now(&server->trace, MC_POINT_COMPOSE_END, output->id, frame_id, 0, 0,
+                 output->scanned_out ? COMPOSE_SCANOUT : 0);
     if (ok) {
         mc_compose_latch(output);
         mc_trace_now(&server->trace, MC_POINT_KMS_COMMIT_BEGIN, output->id, frame_id, 0, 0, 0);
@@ -154,6 +159,9 @@ static void compose_and_commit(struct mc_output *output)
     trace_sched(output);
     if (!ok) {
         output->failed_commits++;
+        if (output->scanned_out) {
+            output->scanout_after_ns = mc_server_now_ns(server) + SCANOUT_PAUSE_NS;
+        }
         mc_device_refused(server);
         mc_redraw_failed(&output->redraw);
         /* Again at the next vblank: at once would spin on a display that refuses everything. */

@@ -279,9 +279,11 @@ struct mc_output {
     struct mc_timer estimate;     /* the vblank at which no flip happens */
     struct wlr_box place;         /* in the layout, as the policy was told */
     struct wlr_box usable;        /* layout coordinates, less layer-shell exclusive zones; set by policy */
-    bool callback_wish;  /* needs_frame was raised by the commit being applied, for a frame callback alone */
-    bool capture_wanted; /* the next composed frame is to be copied */
-    uint8_t *capture;    /* owned; the copy, until it is taken */
+    bool callback_wish; /* needs_frame was raised by the commit being applied, for a frame callback alone */
+    bool scanned_out;   /* the last frame was a client's own buffer */
+    uint64_t scanout_after_ns; /* none is tried before */
+    bool capture_wanted;       /* the next composed frame is to be copied */
+    uint8_t *capture;          /* owned; the copy, until it is taken */
     int32_t capture_width, capture_height;
     enum mc_cursor_plane cursor_plane; /* as last reported */
     bool cursor_locked;                /* to software: there is no plane for it */
