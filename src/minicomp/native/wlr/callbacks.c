@@ -26,6 +26,8 @@ static void send(struct walk *walk, struct mc_surface *surface)
     wlr_surface_send_frame_done(surface->surface, &when);
     surface->callback_due_ns = 0;
     surface->callback_sent_ns = walk->now_ns;
+    wl_list_remove(&surface->link);
+    wl_list_insert(&server->surfaces, &surface->link);
     mc_trace_now(&server->trace, MC_POINT_FRAME_CALLBACK, walk->output->id, walk->output->frame_id,
                  surface->id, count, 0);
 }

@@ -86,13 +86,7 @@ void mc_deadline_changed(struct mc_output *output)
         (output->redraw.reasons != 0 || output->flight_feedback || next_ns < output->flight.vblank_ns)) {
         mc_vdisplay_hurry(output->wlr_output); /* else this deadline is soon enough to hear of the flip */
     }
-    if (output->server->render_running) {
-        mc_render_deadlines_changed(output->server);
-    } else if (next_ns == 0) {
-        mc_timer_disarm(&output->deadline);
-    } else {
-        mc_timer_arm(&output->deadline, next_ns);
-    }
+    mc_deadlines_changed(output->server);
 }
 
 static void trace_planned(struct mc_output *output)
@@ -220,7 +214,10 @@ static bool answers_outstanding(struct mc_server *server, uint64_t now_ns, uint6
 {
     struct mc_surface *surface;
     wl_list_for_each (surface, &server->surfaces, link) {
-        if (surface->callback_sent_ns != 0 && now_ns - surface->callback_sent_ns < period_ns) {
+        if (surface->callback_sent_ns == 0) {
+            return false; /* who has answered stands behind who has not */
+        }
+        if (now_ns - surface->callback_sent_ns < period_ns) {
             return true;
         }
     }
@@ -230,30 +227,38 @@ static bool answers_outstanding(struct mc_server *server, uint64_t now_ns, uint6
 void mc_server_set_early(struct mc_server *server, bool early)
 {
     mc_verb_begin(server);
-    server->early = early;
+    server->early = early && !server->step;
+    mc_deadlines_changed(server);
     mc_verb_end(server);
+}
+
+/* Nobody will add to the queued frame before its planned start, and that is near. */
+static bool complete(struct mc_output *output, uint64_t now_ns)
+{
+    uint64_t period_ns = mc_vclock_period_ns(&output->pacing.clock);
+    uint64_t early_ns = period_ns / ALL_ANSWERED_SHARE;
+    early_ns = early_ns < ALL_ANSWERED_NS ? early_ns : ALL_ANSWERED_NS;
+    return output->pacing.mode == MC_PACING_ADAPTIVE && !output->plan.probe && output->callback_ns == 0 &&
+           output->plan.start_ns <= now_ns + early_ns &&
+           !answers_outstanding(output->server, now_ns, period_ns);
 }
 
 void mc_frames_run_early(struct mc_server *server)
 {
-    if (!server->early || server->step || server->pacing.mode != MC_PACING_ADAPTIVE) {
+    if (!server->early) {
         return;
     }
     struct mc_output *output, *next;
     wl_list_for_each_safe (output, next, &server->outputs, link) {
-        if (output->redraw.state != MC_REDRAW_QUEUED || output->wlr_output->frame_pending ||
-            output->callback_ns != 0 || output->plan.probe) {
+        if (output->redraw.state != MC_REDRAW_QUEUED || output->wlr_output->frame_pending) {
             continue;
         }
         uint64_t now_ns = mc_now_ns();
-        uint64_t period_ns = mc_vclock_period_ns(&output->pacing.clock);
-        uint64_t early_ns = period_ns / ALL_ANSWERED_SHARE;
-        early_ns = early_ns < ALL_ANSWERED_NS ? early_ns : ALL_ANSWERED_NS;
-        if (output->plan.start_ns <= now_ns + early_ns && !answers_outstanding(server, now_ns, period_ns)) {
-            if (now_ns < output->plan.start_ns) {
-                output->plan.start_ns = now_ns;
-                output->early_frames++;
-            }
+        if (now_ns < output->plan.start_ns && complete(output, now_ns)) {
+            output->plan.start_ns = now_ns;
+            output->early_frames++;
+        }
+        if (output->plan.start_ns <= now_ns + EARLY_NS) {
             mc_frame_run_due(output);
         }
     }
@@ -331,7 +336,7 @@ static void handle_frame(struct wl_listener *listener, void *data)
     if (flipped) {
         output->foreign_flip = false;
     }
-    if (!output->server->render_running) {
+    if (!output->server->render_running || output->server->early) {
         redraw(output);
     }
     mc_deadline_changed(output);

@@ -46,7 +46,7 @@ void mc_server_unlock(struct mc_server *server)
  * nothing that a request can name. */
 void mc_server_yield(struct mc_server *server)
 {
-    mc_render_deadlines_apply(server);
+    mc_deadlines_apply(server);
     if (mc_lock_is_urgent(&server->lock) && mc_thread_source() == MC_SOURCE_LOOP) {
         mc_server_unlock(server);
         mc_server_lock(server);
@@ -132,7 +132,7 @@ static void *loop_main(void *data)
         mc_vdisplay_settle(server);
         wl_event_loop_dispatch(loop, 0);
         mc_frames_run_early(server);
-        mc_render_deadlines_apply(server);
+        mc_deadlines_apply(server);
         mc_clients_flush(server); /* only here: it can destroy clients and run their listeners */
         mc_trace_now(&server->trace, MC_POINT_DISPATCH_END, 0, 0, 0, 0, 0);
         mc_thread_worked(server, begin_ns);

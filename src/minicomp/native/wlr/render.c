@@ -10,15 +10,21 @@
 #include "server.h"
 #include "vdisplay.h"
 
+/* How long after a deadline the loop thread may still see to it itself, where it may. Its usual wake-up is
+ * earlier; a wake-up of both threads would cost more than it gains. */
+#define LOOP_HAS_NS (150 * MC_NSEC_PER_USEC)
+
 static void arm(struct mc_server *server)
 {
-    server->render_rearm = false;
     uint64_t next_ns = 0;
     struct mc_output *output;
     wl_list_for_each (output, &server->outputs, link) {
         if (output->deadline_ns != 0 && (next_ns == 0 || output->deadline_ns < next_ns)) {
             next_ns = output->deadline_ns;
         }
+    }
+    if (next_ns != 0 && server->early) {
+        next_ns += LOOP_HAS_NS;
     }
     if (next_ns == server->render_armed_ns) {
         return;
@@ -28,19 +34,33 @@ static void arm(struct mc_server *server)
     timerfd_settime(server->render_timer_fd, TFD_TIMER_ABSTIME, &spec, NULL);
 }
 
-void mc_render_deadlines_changed(struct mc_server *server)
+void mc_deadlines_apply(struct mc_server *server)
 {
-    if (mc_thread_source() == MC_SOURCE_LOOP) {
-        server->render_rearm = true;
-    } else {
+    if (!server->rearm) {
+        return;
+    }
+    server->rearm = false;
+    if (server->render_running) {
         arm(server);
+        if (!server->early) {
+            return;
+        }
+    }
+    struct mc_output *output;
+    wl_list_for_each (output, &server->outputs, link) {
+        if (output->deadline_ns == 0) {
+            mc_timer_disarm(&output->deadline);
+        } else {
+            mc_timer_arm(&output->deadline, output->deadline_ns);
+        }
     }
 }
 
-void mc_render_deadlines_apply(struct mc_server *server)
+void mc_deadlines_changed(struct mc_server *server)
 {
-    if (server->render_rearm) {
-        arm(server);
+    server->rearm = true;
+    if (server->step || mc_thread_source() == MC_SOURCE_POLICY) {
+        mc_deadlines_apply(server);
     }
 }
 
@@ -90,7 +110,8 @@ static void *render_main(void *data)
         wl_list_for_each_safe (output, next, &server->outputs, link) {
             mc_frame_run_due(output);
         }
-        mc_render_deadlines_changed(server);
+        server->rearm = true;
+        mc_deadlines_apply(server);
         bool idle = finish(server);
         mc_thread_worked(server, server->render_woke_ns);
         mc_server_unlock(server);

@@ -95,7 +95,8 @@ struct mc_server {
     struct mc_clients *client_rules; /* owned; client.c */
     uint32_t next_client_id;
     uint32_t withheld, releasing; /* sum over clients, also those that are going away */
-    struct wl_list surfaces;      /* mc_surface.link */
+    struct wl_list
+        surfaces; /* mc_surface.link; first those that have not answered their callback, latest first */
     uint32_t next_surface_id;
     struct wl_list windows;           /* mc_window.link, newest first */
     struct wl_list layers;            /* mc_layer.link */
@@ -122,7 +123,7 @@ struct mc_server {
     size_t draw_capacity, draw_count;
 
     struct mc_pacing_settings pacing; /* of outputs that appear from now on */
-    bool early;                       /* the loop thread composes what all have answered */
+    bool early;                       /* the loop thread, too, does what is due: mc_server_set_early */
 
     /* Render thread; none with render.thread = false. */
     pthread_t render_thread;
@@ -131,7 +132,7 @@ struct mc_server {
     int render_timer_fd;
     uint64_t render_woke_ns;  /* the render thread's own */
     uint64_t render_armed_ns; /* what the timerfd is set to; 0: nothing */
-    bool render_rearm;        /* the loop thread has changed deadlines since */
+    bool rearm;               /* deadlines have changed since a timer was set */
 
     struct mc_threads threads;
 
@@ -303,7 +304,7 @@ int mc_frame_init(struct mc_output *output);
 void mc_frame_finish(struct mc_output *output);
 /* Sends the callbacks and composes the frame that are due by now. */
 void mc_frame_run_due(struct mc_output *output);
-/* Loop thread, when a dispatch is over: composes frames that nobody else will add to before they are due. */
+/* Loop thread, when a dispatch is over: composes what is due, and frames that nobody will add to before. */
 void mc_frames_run_early(struct mc_server *server);
 /* Another mode: what pacing learned of the display is void. */
 void mc_frame_mode_changed(struct mc_output *output);
@@ -311,12 +312,14 @@ void mc_deadline_changed(struct mc_output *output);
 /* The picture shown at this vblank is settled: plans the frame callbacks of all surfaces on the output. */
 void mc_callbacks_plan(struct mc_output *output, uint64_t shown_vblank_ns);
 void mc_callbacks_send_due(struct mc_output *output);
-/* The loop thread only notes it: a dispatch changes deadlines several times, and arming a timer is dear. */
-void mc_render_deadlines_changed(struct mc_server *server);
+/* Some output's deadline_ns is another one. The loop and render threads only note it: their work changes
+ * deadlines several times, and setting a timer is dear (in a virtual machine, an exit). */
+void mc_deadlines_changed(struct mc_server *server);
 /* The render thread looks at once whether anything is due. */
 void mc_render_wake(struct mc_server *server);
-/* Loop thread, between requests and when a dispatch is over: arms the timer for what was noted. */
-void mc_render_deadlines_apply(struct mc_server *server);
+/* Those two, when their work is over, and the loop thread between two requests: sets the timers for what was
+ * noted. */
+void mc_deadlines_apply(struct mc_server *server);
 void mc_capture_drop(struct mc_output *output);
 /* Recomputes which outputs every surface is on; wlr_scene misses changes of outputs themselves. */
 void mc_scene_refresh_outputs(struct mc_server *server);

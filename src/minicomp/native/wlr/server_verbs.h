@@ -34,8 +34,9 @@ void mc_render_stop(struct mc_server *server);
 /* When frames begin: mode as enum mc_pacing_mode (0 asap, 1 fixed, 2 adaptive). For outputs that live and
  * that come. */
 int mc_server_set_pacing(struct mc_server *server, int mode, uint64_t fixed_ns, double target_miss_rate);
-/* Whether the loop thread, too, composes: a frame that all clients have answered shortly before its planned
- * start (pacing adaptive, real clock). At first it does not. */
+/* Whether the loop thread, too, sends callbacks and composes when they are due, or earlier when all clients
+ * have answered (real clock). The render thread then wakes up for what is not done a moment later. At first
+ * the loop thread does not. */
 void mc_server_set_early(struct mc_server *server, bool early);
 /* Readable once the loop thread has returned, asked to or not. */
 int mc_loop_ended_fd(struct mc_server *server);

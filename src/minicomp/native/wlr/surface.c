@@ -53,6 +53,8 @@ static void handle_commit(struct wl_listener *listener, void *data)
     if (surface->callback_sent_ns != 0 && (flags & (COMMIT_BUFFER | COMMIT_DAMAGE)) != 0) {
         uint64_t response_ns = mc_server_now_ns(server) - surface->callback_sent_ns;
         surface->callback_sent_ns = 0;
+        wl_list_remove(&surface->link);
+        wl_list_insert(server->surfaces.prev, &surface->link);
         if (response_ns < LONGEST_RESPONSE_NS) {
             mc_window_add(&surface->response, response_ns);
         }
@@ -104,7 +106,7 @@ static void handle_new_surface(struct wl_listener *listener, void *data)
     surface->id = ++server->next_surface_id;
     surface->client = mc_client_from(server, wl_client);
     wlr_surface->data = surface;
-    wl_list_insert(&server->surfaces, &surface->link);
+    wl_list_insert(server->surfaces.prev, &surface->link);
     atomic_fetch_add_explicit(&server->changes, 1, memory_order_relaxed);
     /* First in the list, before wlr_scene's: `committing` must be set when wlr_scene asks for a frame. */
     mc_listen(&wlr_surface->events.commit, &surface->commit, handle_commit);
