@@ -458,7 +458,7 @@ def test_knobs_are_turned_while_it_runs_and_given_back() -> None:
 
 def test_the_measured_cost_is_the_cpu_time_of_a_refresh(runtime_dir: Path) -> None:
     """Against the kernel's own account of the thread's CPU time, over the same frames."""
-    with InProcess(configure(headless__outputs=["1280x720@60"])) as instance:
+    with InProcess(configure(headless__outputs=["1280x720@60"], render__early="no")) as instance:
         lib, server = instance.compositor.lib, instance.compositor.server
         lib.mc_usage_measure(server, 16_666_667)
         tid = lib.mc_thread_id(server, RENDER)

@@ -131,7 +131,7 @@ def check_run(out: Path, stem: str, arm: str) -> None:
     assert found["run_file"]["config"]["pacing"]["mode"] == arm
     assert [load["kind"] for load in found["loads"]] == (["client", "memory"] if arm == "fixed" else [])
     assert 1.5 < found["host"]["during"]["seconds"] < 5
-    assert found["threads"]["mc-render"]["cpu_ns"] > 0
+    assert found["threads"]["mc-loop"]["cpu_ns"] > 0
     assert found["host"]["before"]["kernel"] == os.uname().release
 
     table = parquet.read_table(out / "runs" / f"{stem}.parquet")
