@@ -111,9 +111,11 @@ def _on_two_outputs(program: str, name: str, own_hz: int, other_hz: int, neighbo
 
 
 def contenders(program: str, pulse: str, hostile: str) -> dict[str, Contender]:
+    frozen = f"{hostile} callback-never-commit --hold-s 10000"
     flood = f"while {hostile} flood-commits >/dev/null; do :; done"
     found = (
         minicomp(program, "100 clients", neighbours=_crowd(pulse, 99)),
+        minicomp(program, "one never answers", neighbours=[*_crowd(pulse, 98), frozen]),
         minicomp(program, "one floods", neighbours=[*_crowd(pulse, 98), flood]),
         _on_two_outputs(program, "60 Hz alone", 60, 144, ""),
         _on_two_outputs(program, "60 beside 144", 60, 144, pulse),
@@ -148,9 +150,10 @@ SCENES = {
         ),
         Scene(
             "crowd",
-            "beside 99 clients that draw 7.5 times a second, and with one of them flooding the compositor with commits",
-            ("100 clients", "one floods"),
-            pairs=(("100 clients", "one floods"),),
+            "beside 99 clients that draw 7.5 times a second; one of them asks for 10,000 callbacks and never answers, "
+            "or floods the compositor with commits",
+            ("100 clients", "one never answers", "one floods"),
+            pairs=(("100 clients", "one never answers"), ("100 clients", "one floods")),
         ),
     )
 }

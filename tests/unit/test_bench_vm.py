@@ -107,9 +107,9 @@ def test_neighbours_connect_first_and_end_with_the_client(tmp_path: Path) -> Non
     crowd = [number for number, line in enumerate(lines) if "--app-id crowd" in line]
     client = next(number for number, line in enumerate(lines) if "--require-presentation" in line)
     assert len([number for number in crowd if number < client]) == 99
-    assert len(crowd) == 99 + 98
+    assert len(crowd) == 99 + 98 + 98
     assert text.count("flood-commits") == 1
-    assert text.count("kill $hogs") == 2
+    assert text.count("kill $hogs") == 3
 
 
 def test_neighbours_may_change_a_tenth() -> None:
