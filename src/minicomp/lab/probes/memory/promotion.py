@@ -1,0 +1,199 @@
+"""Transparent huge pages: who gets them, when, and what the fault that gives one may cost."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import time
+from pathlib import Path
+
+from minicomp.lab.knobs.smaps import covering, read_smaps
+from minicomp.lab.probes.memory.pages import THP, address, check, has_thp, madvise
+from minicomp.lab.probes.probe import Budget, Number, Probe, Result, cannot_test, holds
+from minicomp.lab.probes.requirements import root
+from minicomp.lab.probes.settings import changed, read_setting
+from minicomp.native.probes import ffi, lib
+
+HUGE = 2 << 20
+MADV_COLLAPSE = 25
+FRAGMENT_MIB = 192
+"""What the probe may fill to make free memory fragmented."""
+KHUGEPAGED = f"{THP}/khugepaged"
+
+
+def huge_kib(start: int, size: int) -> int:
+    return sum(m.kib.get("AnonHugePages", 0) for m in covering(read_smaps(os.getpid()), start, start + size))
+
+
+class Region:
+    """`count` aligned spans of 2 MiB of private memory, closed as a context."""
+
+    def __init__(self, count: int) -> None:
+        self.area = mmap.mmap(-1, (count + 1) * HUGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self.offset = -address(self.area) % HUGE
+        self.start, self.size = address(self.area) + self.offset, count * HUGE
+
+    def __enter__(self) -> Region:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.area.close()
+
+    def advise(self, advice: int) -> None:
+        madvise(self.start, self.size, advice)
+
+    def write(self, step: int = 4096) -> None:
+        for offset in range(self.offset, self.offset + self.size, step):
+            self.area[offset] = 1
+
+    def huge(self) -> int:
+        """Huge pages in it now."""
+        return huge_kib(self.start, self.size) * 1024 // HUGE
+
+
+def at_fault(advice: int | None) -> int:
+    """Of 4 spans, how many are huge pages right after each was written once."""
+    with Region(4) as region:
+        if advice is not None:
+            region.advise(advice)
+        region.write(HUGE)
+        return region.huge()
+
+
+def measure_opt_in(budget: Budget) -> Result:
+    with changed({f"{THP}/enabled": "madvise"}):
+        silent, asked = at_fault(None), at_fault(mmap.MADV_HUGEPAGE)
+    seen = f"with enabled = madvise, {silent} of 4 spans are huge pages without advice and {asked} with MADV_HUGEPAGE"
+    return holds(seen, when=silent == 0 and asked == 4)
+
+
+def measure_automatic(budget: Budget) -> Result:
+    """Small pages first, advised afterwards: only khugepaged (or a collapse that is asked for) can make them huge."""
+    mode = read_setting(f"{THP}/enabled")
+    with changed({f"{KHUGEPAGED}/scan_sleep_millisecs": "10", f"{KHUGEPAGED}/pages_to_scan": "8192"}):
+        silent, fault = at_fault(None), at_fault(mmap.MADV_HUGEPAGE)
+        with Region(4) as region:
+            region.advise(mmap.MADV_NOHUGEPAGE)
+            region.write()
+            small = region.huge()
+            region.advise(mmap.MADV_HUGEPAGE)
+            began, limit = time.monotonic(), budget.pick(0.9, 6.0)
+            while region.huge() < 4 and time.monotonic() - began < limit:
+                time.sleep(0.005)
+            by_daemon, waited_ms = region.huge(), (time.monotonic() - began) * 1000
+    with Region(4) as region:
+        region.advise(mmap.MADV_NOHUGEPAGE)
+        region.write()
+        region.advise(mmap.MADV_HUGEPAGE)
+        began = time.monotonic()
+        try:
+            region.advise(MADV_COLLAPSE)
+            collapse = f"MADV_COLLAPSE: {region.huge()} of 4 in {(time.monotonic() - began) * 1000:.1f} ms"
+        except OSError as error:
+            collapse = f"MADV_COLLAPSE: {errno.errorcode.get(error.errno or 0, 'refused')}"
+    usual_s = int(read_setting(f"{KHUGEPAGED}/scan_sleep_millisecs")) / 1000
+    seen = (
+        f"with enabled = {mode}: {silent} of 4 spans without advice, {fault} with it at the first fault; of 4 spans of "
+    )
+    seen += (
+        f"small pages ({small} huge) khugepaged made {by_daemon} huge within {waited_ms:.0f} ms when it scans without "
+    )
+    seen += (
+        f"pause (here it usually pauses {usual_s:g} s between {read_setting(f'{KHUGEPAGED}/pages_to_scan')} pages); "
+    )
+    seen += collapse
+    waited = Number.exact("until khugepaged was done", waited_ms, "ms")
+    return holds(seen, waited, when=silent == 4 and by_daemon == 4)
+
+
+def large_free_mib() -> int:
+    """Free memory in blocks of 2 MiB and more, by /proc/buddyinfo."""
+    total = 0
+    for line in Path("/proc/buddyinfo").read_text().splitlines():
+        counts = [int(word) for word in line.split("zone", 1)[1].split()[1:]]
+        total += sum(count << order for order, count in enumerate(counts) if order >= 9)
+    return total * 4096 >> 20
+
+
+def measure_defrag(budget: Budget) -> Result:
+    free_mib = large_free_mib()
+    if free_mib > FRAGMENT_MIB // 2:
+        why = f"{free_mib:,} MiB are free in blocks of 2 MiB and more, so no fault has to defragment anything"
+        return cannot_test(
+            why, f"memory that is fragmented but for {FRAGMENT_MIB // 2} MiB, such as a small VM's in use"
+        )
+    count = 24
+    tails = {}
+    for mode in ("always", "defer+madvise"):
+        with changed({f"{THP}/enabled": "always", f"{THP}/defrag": mode}):
+            times = ffi.new("uint64_t[]", count)
+            check(mode, lib.mc_probe_huge_faults(FRAGMENT_MIB << 20, count, times))
+            tails[mode] = Number.of(
+                f"a fault in memory nobody advised, defrag = {mode}", "us", [t / 1000 for t in times]
+            )
+    always, deferred = tails["always"], tails["defer+madvise"]
+    seen = (
+        f"faults take {always.value:.0f} us (95 %: {always.high:.0f}) with defrag = always and {deferred.value:.0f} us "
+    )
+    seen += f"(95 %: {deferred.high:.0f}) with defer+madvise, with {free_mib} MiB free in large blocks"
+    return holds(seen, always, deferred, when=deferred.high < always.high)
+
+
+def measure_defrag_setting(budget: Budget) -> Result:
+    """What the word does is said by the kernel's counters of direct compaction; here only that it is taken."""
+    with changed({f"{THP}/defrag": "defer+madvise"}):
+        taken = read_setting(f"{THP}/defrag")
+    return holds(
+        f"defrag takes the word and says {taken}; it was {read_setting(f'{THP}/defrag')}", when=taken == "defer+madvise"
+    )
+
+
+_USE = "[knobs] thp: madvise for minicomp's own frame memory, or the machine's setting for the time of a run; restored "
+_USE += "(lab/knobs/hugepages.py)."
+
+PROBES = (
+    Probe(
+        name="memory-thp-automatic",
+        section=1,
+        statement="THP: the kernel automatically promotes 4KB pages to 2MB pages when it finds 512 contiguous pages with "
+        "compatible attributes. No application changes needed.",
+        method="AnonHugePages in smaps: of spans written with and without advice, with the machine's own setting; of spans "
+        "of small pages that khugepaged (told to scan at once, restored) or MADV_COLLAPSE turns into huge ones.",
+        used_by=_USE,
+        requires=(root, has_thp),
+        measure=measure_automatic,
+    ),
+    Probe(
+        name="memory-thp-madvise",
+        section=1,
+        statement='For a compositor: "madvise" is best -- let the application opt in: madvise(addr, length, MADV_HUGEPAGE); '
+        "// suggest THP",
+        method="With enabled = madvise (restored), spans of 2 MiB are written with and without the advice. Whether it is "
+        "the best is an experiment's matter (minicomp lab run).",
+        used_by=_USE,
+        requires=(root, has_thp),
+        measure=measure_opt_in,
+    ),
+    Probe(
+        name="memory-thp-compaction",
+        section=1,
+        statement="When THP hurts: THP compaction can cause latency spikes (the kernel pauses to defragment physical "
+        "memory).",
+        method=f"Where free memory is scarce in large blocks: {FRAGMENT_MIB} MiB are filled with small pages, every second is "
+        "given back, then unadvised spans of 2 MiB are faulted in, with defrag always and defer+madvise (restored). Holds: "
+        "the 95th percentile is lower with the latter.",
+        used_by=_USE,
+        requires=(root, has_thp),
+        measure=measure_defrag,
+    ),
+    Probe(
+        name="memory-thp-defrag",
+        section=1,
+        statement="echo defer+madvise > /sys/kernel/mm/transparent_hugepage/defrag",
+        method="The word is written, read back, and the old one restored.",
+        used_by=_USE,
+        requires=(root, has_thp),
+        measure=measure_defrag_setting,
+    ),
+)

@@ -1,0 +1,165 @@
+"""Access time against working set: where the TLBs end, and what larger pages change."""
+
+from __future__ import annotations
+
+import errno
+
+from minicomp.lab.probes.memory.pages import KIB_1G, KIB_2M, check, has_thp, reserved
+from minicomp.lab.probes.probe import Budget, Curve, Number, Probe, Result, cannot_test, holds
+from minicomp.native.probes import ffi, lib
+
+COUNTS = (16, 32, 48, 64, 80, 96, 128, 192, 256, 512, 768, 1024, 1536, 2048, 3072, 4096, 8192, 16384)
+"""Pages of 4 KiB of which one line each is read: 64 MiB at most, and 1 MiB of lines in the caches."""
+PAGES_200_MIB = 51200
+KNEE = 0.30
+"""A step: a load takes this much longer than the plateau before."""
+HELPS = 0.8
+SPLINTERED = "; with huge pages the first step is at the same number of 4 KiB pages: as where a hypervisor backs them by small ones"
+
+Times = list[list[float]]
+
+
+def chase(pages: int, counts: tuple[int, ...], budget: Budget) -> Times:
+    """Samples of each count, in ns a load."""
+    samples = budget.pick(5, 25)
+    out = ffi.new("double[]", len(counts) * samples)
+    check("chase", lib.mc_probe_chase(pages, counts, len(counts), samples, budget.pick(10_000, 50_000), out))
+    return [list(out[i * samples : (i + 1) * samples]) for i in range(len(counts))]
+
+
+def knees(times: list[float]) -> list[int]:
+    """The places where a step begins: the last count of each plateau."""
+    found, plateau = [], times[0]
+    for i in range(1, len(times)):
+        if times[i] > plateau * (1 + KNEE):
+            if times[i - 1] <= plateau * 1.1:
+                found.append(i - 1)
+            plateau = times[i]
+    return found
+
+
+def cpu_mhz() -> float:
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        for line in file:
+            if line.startswith("cpu MHz"):
+                return float(line.partition(":")[2])
+    return 0.0
+
+
+def measure_table(budget: Budget) -> Result:
+    curves: dict[str, Times] = {"4 KiB": chase(lib.MC_PROBE_PAGES_4K, COUNTS, budget)}
+    without = []
+    if (missing := has_thp()) is None:
+        curves["THP"] = chase(lib.MC_PROBE_PAGES_THP, COUNTS, budget)
+    else:
+        without.append(f"THP ({missing.why})")
+    for name, kind, kib, count in (
+        ("hugetlb 2 MiB", lib.MC_PROBE_PAGES_2M, KIB_2M, COUNTS[-1] * 4 // KIB_2M),
+        ("hugetlb 1 GiB", lib.MC_PROBE_PAGES_1G, KIB_1G, 1),
+    ):
+        if budget.quick and kib == KIB_1G:
+            without.append(f"{name} (clearing it is too slow for --quick)")
+            continue
+        with reserved(kib, count) as why:
+            if why:
+                without.append(f"{name} ({why})")
+            else:
+                curves[name] = chase(kind, COUNTS, budget)
+    best = {name: [min(samples) for samples in times] for name, times in curves.items()}
+    small = best["4 KiB"]
+    steps = knees(small)
+    if len(steps) < 2:
+        return cannot_test(f"no two steps in {[round(ns, 1) for ns in small]} ns a load", "a machine less busy")
+    l1, stlb = steps[0], steps[1]
+    in_l1, in_stlb, walked = small[l1], small[COUNTS.index(512)], small[COUNTS.index(16384)]
+    ghz = cpu_mhz() / 1000
+    seen = f"a load takes {in_l1:.1f} ns up to {COUNTS[l1]} pages of 4 KiB, {in_stlb:.1f} ns up to {COUNTS[stlb]}, "
+    seen += f"{walked:.0f} ns beyond: an STLB hit costs {in_stlb - in_l1:.1f} ns, "
+    seen += f"a walk {walked - in_stlb:.0f} ns with the caches' part in it"
+    splintered = any(COUNTS[k] == COUNTS[l1] for name, ns in best.items() if name != "4 KiB" for k in knees(ns)[:1])
+    seen += SPLINTERED if splintered else ""
+    seen += f"; without {', '.join(without)}" if without else ""
+    numbers = [
+        Number.exact("pages of 4 KiB to the first step (L1 DTLB)", COUNTS[l1]),
+        Number.exact("pages of 4 KiB to the second step (STLB)", COUNTS[stlb]),
+        Number.exact("STLB hit, at the frequency of /proc/cpuinfo", (in_stlb - in_l1) * ghz, "cycles"),
+        Number.exact("walk, at that frequency", (walked - in_stlb) * ghz, "cycles"),
+    ]
+    for name, times in curves.items():
+        for count in (64, 512, 16384):
+            numbers.append(Number.of(f"{name}, {count} pages of 4 KiB", "ns", times[COUNTS.index(count)]))
+    picture = Curve(
+        "A load's time by working set (one line a page)",
+        "working set, MiB",
+        "ns a load (least of the samples)",
+        {name: [(count * 4 / 1024, ns) for count, ns in zip(COUNTS, line, strict=True)] for name, line in best.items()},
+        log_x=True,
+        log_y=True,
+    )
+    fits = 64 <= COUNTS[l1] <= 128 and 768 <= COUNTS[stlb] <= 2048
+    return holds(seen, *numbers, curves=[picture], when=fits)
+
+
+def measure_reach(budget: Budget) -> Result:
+    counts = (512, PAGES_200_MIB)
+    inside, outside = chase(lib.MC_PROBE_PAGES_4K, counts, budget)
+    _, huge = chase(lib.MC_PROBE_PAGES_THP, counts, budget)
+    small, large = Number.of("200 MiB, 4 KiB pages", "ns", outside), Number.of("200 MiB, THP", "ns", huge)
+    seen = f"a random load in 200 MiB takes {small.value:.0f} ns with 4 KiB pages and {large.value:.0f} ns with THP "
+    seen += f"(in 2 MiB: {min(inside):.1f} ns)"
+    missed = small.low > 2 * min(inside)
+    numbers = (Number.of("2 MiB, 4 KiB pages", "ns", inside), small, large)
+    return holds(seen, *numbers, when=missed and large.value < HELPS * small.value)
+
+
+def measure_walks(budget: Budget) -> Result:
+    loads, misses = ffi.new("uint64_t *"), ffi.new("uint64_t *")
+    error = lib.mc_probe_chase_misses(lib.MC_PROBE_PAGES_4K, PAGES_200_MIB, loads, misses)
+    if error in (-errno.ENOENT, -errno.EOPNOTSUPP, -errno.EACCES, -errno.EPERM):
+        why = "there is no counter of TLB misses (a virtual machine without a PMU, or perf_event_paranoid)"
+        return cannot_test(why, "a PMU with dTLB-load-misses; and to see each of the four reads, its page-walk events")
+    check("perf_event_open", error)
+    share = misses[0] / loads[0]
+    seen = (
+        f"{share:.0%} of random loads in 200 MiB of 4 KiB pages needed a walk; how many reads a walk is, is not counted"
+    )
+    return holds(seen, Number.exact("walks a load", share), when=share > 0.5)
+
+
+_USE = (
+    "[knobs] thp asks for huge pages for frame buffers (native/wlr/frame_memory.c); with buffers of a few MiB read in "
+)
+_USE += "order the prefetcher hides most walks."
+
+PROBES = (
+    Probe(
+        name="memory-tlb",
+        section=1,
+        statement="L1 DTLB: 64-128 entries, 1 cycle. L2 STLB: 1024-2048 entries, 7-10 cycles. TLB miss (page walk): "
+        "20-100 cycles",
+        method="Dependent loads in random order, one cache line a 4 KiB page, from 16 pages to 16384, on 4 KiB pages, THP, "
+        "hugetlb pages of 2 MiB and 1 GiB (reserved for the moment; the last not with --quick). Least of the samples. Holds: the first two steps of "
+        "the curve of 4 KiB pages lie at 64-128 pages and at 768-2048 (random replacement blurs the second).",
+        used_by=_USE,
+        measure=measure_table,
+    ),
+    Probe(
+        name="memory-stlb-reach",
+        section=1,
+        statement="With 4KB pages, 2048 STLB entries cover 8MB. For a compositor with a 200MB working set, most accesses "
+        "miss the TLB. This is where huge pages matter.",
+        method="The same loads in 200 MiB, with 4 KiB pages and with THP. Holds: they take at least twice as long as in "
+        "2 MiB, and THP takes off a fifth or more.",
+        used_by=_USE,
+        requires=(has_thp,),
+        measure=measure_reach,
+    ),
+    Probe(
+        name="memory-page-walk",
+        section=1,
+        statement="Cost: a TLB miss requires four memory reads to walk the page tables.",
+        method="The PMU's count of data TLB misses with a walk, in a random chase through 200 MiB.",
+        used_by=_USE,
+        measure=measure_walks,
+    ),
+)
