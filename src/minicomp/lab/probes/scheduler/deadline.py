@@ -1,0 +1,201 @@
+"""SCHED_DEADLINE: the guarantee, its bound, and what the kernel refuses."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import time
+from pathlib import Path
+
+from minicomp.lab.knobs.syscalls import sched_setattr
+from minicomp.lab.probes.probe import Budget, Number, Probe, Result, holds
+from minicomp.lab.probes.requirements import cpus, root
+from minicomp.lab.probes.scheduler.load import (
+    BUDGET_NS,
+    FRAME_NS,
+    MS,
+    SECOND,
+    busy,
+    deadline,
+    may_deadline,
+    set_class,
+)
+from minicomp.native.probes import ffi, lib
+
+WORK_NS = 4_500_000
+"""Of the 5 ms: the clock readings and the way in and out of the kernel are charged as well."""
+BUSY = 3
+NOBODY = 65534
+GREEDY_SHARE = 0.6
+
+
+def periods(count: int) -> list[float]:
+    """From each period's begin to the end of its work, in ms."""
+    done = ffi.new("uint64_t[]", count)
+    lib.mc_probe_periods(FRAME_NS, WORK_NS, count, done)
+    return [ns / MS for ns in done]
+
+
+def measure_guarantee(budget: Budget) -> Result:
+    counts = {"deadline": budget.pick(30, 240), "other": budget.pick(8, 60)}
+    every = sorted(os.sched_getaffinity(0))
+    times = {}
+    with busy([cpu for cpu in every for _ in range(BUSY)], 30):
+        for name, count in counts.items():
+            set_class(name)
+            times[name] = periods(count)
+            set_class("other")
+    frame_ms = FRAME_NS / MS
+    missed = {name: sum(ms > frame_ms for ms in values) for name, values in times.items()}
+    numbers = {name: Number.of(f"4.5 ms of work done after, {name}", "ms", values) for name, values in times.items()}
+    seen = f"with {BUSY} busy programs on each CPU: {missed['deadline']} of {counts['deadline']} periods without their {WORK_NS / MS:g} ms "
+    seen += f"(worst after {max(times['deadline']):.1f} ms); as SCHED_OTHER {missed['other']} of {counts['other']}"
+    return holds(seen, *numbers.values(), when=missed["deadline"] == 0)
+
+
+def measure_bounded(budget: Budget) -> Result:
+    cpu_share = BUDGET_NS / FRAME_NS
+    span = int(budget.pick(0.4, 2.0) * SECOND)
+    set_class("deadline")
+    used = lib.mc_probe_spin(time.monotonic_ns() + span) / span
+    set_class("other")
+    seen = f"a thread that never sleeps gets {used:.1%} of a CPU; 5 ms of 16.67 ms are {cpu_share:.1%}"
+    return holds(seen, Number.exact("share", used * 100, "%"), when=used < cpu_share * 1.1)
+
+
+def outcome(attempt: int) -> str:
+    return "taken" if attempt == 0 else errno.errorcode.get(attempt, str(attempt))
+
+
+def try_deadline(runtime_ns: int = BUDGET_NS, period_ns: int = FRAME_NS) -> int:
+    """0 or the errno; given back at once."""
+    try:
+        sched_setattr(0, deadline(runtime_ns, period_ns))
+    except OSError as error:
+        return error.errno or -1
+    set_class("other")
+    return 0
+
+
+def in_child(work: object, *arguments: int) -> int:
+    """The exit code of a forked process that calls it."""
+    assert callable(work)
+    pid = os.fork()
+    if pid == 0:
+        os._exit(work(*arguments))
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def unprivileged() -> int:
+    os.setgroups([])
+    os.setuid(NOBODY)
+    return try_deadline()
+
+
+def pinned() -> int:
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    return try_deadline()
+
+
+def forking() -> int:
+    """What fork says to a deadline thread that did not ask for reset-on-fork."""
+    set_class("deadline")
+    try:
+        pid = os.fork()
+    except OSError as error:
+        return error.errno or -1
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    return 0
+
+
+def until_busy() -> tuple[int, int]:
+    """Reservations of GREEDY_SHARE of a CPU each, by sleeping processes, until one is refused: (how many, errno)."""
+    runtime_ns = int(GREEDY_SHARE * FRAME_NS)
+    sleepers: list[int] = []
+    refused = 0
+    try:
+        for _ in range(2 * (os.cpu_count() or 1) + 1):
+            reading, writing = os.pipe()
+            pid = os.fork()
+            if pid == 0:
+                _reserve(writing, runtime_ns)
+            sleepers.append(pid)
+            os.close(writing)
+            refused = int.from_bytes(os.read(reading, 4), "little")
+            os.close(reading)
+            if refused:
+                break
+    finally:
+        for pid in sleepers:
+            os.kill(pid, signal.SIGKILL)
+        for pid in sleepers:
+            os.waitpid(pid, 0)
+    return len(sleepers) - (refused != 0), refused
+
+
+def _reserve(writing: int, runtime_ns: int) -> None:
+    try:
+        error = 0
+        try:
+            sched_setattr(0, deadline(runtime_ns))
+        except OSError as failure:
+            error = failure.errno or 1
+        os.write(writing, error.to_bytes(4, "little"))
+        time.sleep(5)
+    finally:
+        os._exit(0)
+
+
+def measure_refusals(budget: Budget) -> Result:
+    nobody, bound, fork = in_child(unprivileged), in_child(pinned), in_child(forking)
+    short = in_child(try_deadline, 1000)
+    count, full = until_busy()
+    limit = int(Path("/proc/sys/kernel/sched_rt_runtime_us").read_text())
+    share = limit / int(Path("/proc/sys/kernel/sched_rt_period_us").read_text())
+    cpus_here = os.cpu_count() or 1
+    seen = f"without privileges: {outcome(nobody)}; bound to one of {cpus_here} CPUs: {outcome(bound)}; after {count} "
+    seen += f"reservations of {GREEDY_SHARE:.0%} of a CPU (of {cpus_here} CPUs {share:.0%} may be reserved): {outcome(full)}; "
+    seen += f"a runtime of 1 us: {outcome(short)}; fork in such a thread: {outcome(fork)}"
+    wanted_bound = errno.EPERM if cpus_here > 1 else 0
+    fits = (nobody, bound, full, short, fork) == (errno.EPERM, wanted_bound, errno.EBUSY, errno.EINVAL, errno.EAGAIN)
+    return holds(seen, Number.exact("reservations before EBUSY", count), when=fits)
+
+
+_KNOB = "[knobs.render] class = deadline with runtime_us (lab/knobs/reservation.py); the kernel's refusals are explained in "
+_KNOB += "plain words (lab/knobs/refusals.py)."
+
+PROBES = (
+    Probe(
+        name="sched-deadline",
+        section=2,
+        statement="SCHED_DEADLINE: kernel guarantees 5ms of CPU every 16.67ms",
+        method=f"{WORK_NS / MS:g} ms of CPU time are used at the begin of every period of 16.67 ms, with {BUSY} busy programs "
+        "on each CPU. Holds: every period's work is done before the next begins; the same as SCHED_OTHER beside it.",
+        used_by=_KNOB,
+        requires=(may_deadline,),
+        measure=measure_guarantee,
+    ),
+    Probe(
+        name="sched-deadline-bounded",
+        section=2,
+        statement="Use SCHED_DEADLINE (kernel 3.14+) for bounded execution",
+        method="A deadline thread that never sleeps: its CPU time against the clock. Holds: no more than the reservation (and a "
+        "tenth of it).",
+        used_by=_KNOB,
+        requires=(may_deadline,),
+        measure=measure_bounded,
+    ),
+    Probe(
+        name="sched-deadline-refusals",
+        section=2,
+        statement="syscall(SYS_sched_setattr, 0, &attr, 0): what the kernel refuses",
+        method="Asked for without privileges (EPERM), by a thread bound to one CPU (EPERM), beyond the bandwidth that may be "
+        "reserved (EBUSY), with a runtime below 1024 ns (EINVAL), and a fork without reset-on-fork (EAGAIN).",
+        used_by=_KNOB,
+        requires=(root, cpus(2), may_deadline),
+        measure=measure_refusals,
+    ),
+)

@@ -1,0 +1,129 @@
+#include "scheduler_probes.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#define LINE 64u
+
+static uint64_t clock_ns(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static uint64_t now_ns(void)
+{
+    return clock_ns(CLOCK_MONOTONIC);
+}
+
+static void sleep_until(uint64_t at_ns)
+{
+    struct timespec at = {.tv_sec = (time_t)(at_ns / 1000000000u), .tv_nsec = (long)(at_ns % 1000000000u)};
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL) == EINTR) {
+    }
+}
+
+uint64_t mc_probe_spin(uint64_t until_ns)
+{
+    uint64_t began = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+    while (now_ns() < until_ns) {
+    }
+    return clock_ns(CLOCK_THREAD_CPUTIME_ID) - began;
+}
+
+int mc_probe_thrash(uint64_t bytes, uint64_t until_ns)
+{
+    uint8_t *start = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (start == MAP_FAILED) {
+        return -errno;
+    }
+    while (now_ns() < until_ns) {
+        for (uint64_t i = 0; i < bytes; i += LINE) {
+            ((volatile uint8_t *)start)[i]++;
+        }
+    }
+    munmap(start, bytes);
+    return 0;
+}
+
+int mc_probe_wakeups(uint64_t interval_ns, int count, uint64_t *late_ns_ret)
+{
+    uint64_t wanted = now_ns() + interval_ns;
+    for (int i = 0; i < count; i++, wanted += interval_ns) {
+        uint64_t now = now_ns();
+        if (now < wanted) {
+            sleep_until(wanted);
+            now = now_ns();
+        }
+        late_ns_ret[i] = now - wanted;
+    }
+    return 0;
+}
+
+int mc_probe_periods(uint64_t period_ns, uint64_t work_ns, int count, uint64_t *done_ns_ret)
+{
+    uint64_t wanted = now_ns() + period_ns;
+    for (int i = 0; i < count; i++, wanted += period_ns) {
+        if (now_ns() < wanted) {
+            sleep_until(wanted);
+        }
+        uint64_t began = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+        while (clock_ns(CLOCK_THREAD_CPUTIME_ID) - began < work_ns) {
+        }
+        done_ns_ret[i] = now_ns() - wanted;
+    }
+    return 0;
+}
+
+int mc_probe_gaps(uint64_t until_ns, uint64_t gap_ns, int most, uint64_t *begins_ns_ret,
+                  uint64_t *ends_ns_ret)
+{
+    int found = 0;
+    for (uint64_t last = now_ns(), now; last < until_ns; last = now) {
+        now = now_ns();
+        if (now - last > gap_ns && found < most) {
+            begins_ns_ret[found] = last;
+            ends_ns_ret[found++] = now;
+        }
+    }
+    return found;
+}
+
+int mc_probe_cache(uint64_t bytes, int samples, uint32_t loads, double *load_ns_ret)
+{
+    uint8_t *start = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uint32_t count = (uint32_t)(bytes / LINE);
+    uint32_t *order = malloc(count * sizeof(*order));
+    if (start == MAP_FAILED || order == NULL) {
+        free(order);
+        return -ENOMEM;
+    }
+    madvise(start, bytes, MADV_HUGEPAGE);
+    uint64_t state = 1;
+    for (uint32_t i = 0; i < count; i++) { /* one cycle through all lines */
+        state = state * 6364136223846793005u + 1442695040888963407u;
+        uint32_t j = (uint32_t)(state >> 33) % (i + 1);
+        order[i] = order[j];
+        order[j] = i;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        *(void **)(start + (uint64_t)order[i] * LINE) = start + (uint64_t)order[(i + 1) % count] * LINE;
+    }
+    free(order);
+    void **at = (void **)start;
+    for (uint32_t i = 0; i < count; i++) {
+        at = *(void *volatile *)at;
+    }
+    for (int i = 0; i < samples; i++) {
+        uint64_t began = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+        for (uint32_t j = 0; j < loads; j++) {
+            at = *(void *volatile *)at;
+        }
+        load_ns_ret[i] = (double)(clock_ns(CLOCK_THREAD_CPUTIME_ID) - began) / loads;
+    }
+    munmap(start, bytes);
+    return 0;
+}
