@@ -83,7 +83,7 @@ def test_a_derived_reservation_is_the_refresh_and_the_cost_with_headroom() -> No
     assert reservation(settings, "loop", 10 * MS, 0) == Reservation(2 * MS, 10 * MS, 10 * MS)
     assert reservation(settings, "render", 0, 2 * MS).period_ns == 16_666_667
     assert reservation(settings, "render", 10 * MS, 50 * MS).runtime_ns == 9 * MS, "never the whole period"
-    assert reservation(settings, "render", 10 * MS, 1000).runtime_ns == 300_000
+    assert reservation(settings, "render", 10 * MS, 1000).runtime_ns == 1_250_000
 
 
 def test_what_is_given_is_taken() -> None:

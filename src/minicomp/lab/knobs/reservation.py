@@ -18,7 +18,11 @@ DEFAULT_QUANTILE = 0.99
 DEFAULT_HEADROOM = 1.5
 UNMEASURED_SHARE = {"render": 0.3, "loop": 0.2}
 """Of the period, until enough was measured: enough for a full-screen copy on one slow core."""
-SMALLEST_RUNTIME_NS = 300_000  # below this the cost of being throttled once outweighs all that is saved
+SMALLEST_RUNTIME_NS = 300_000
+SMALLEST_SHARE = 1 / 8
+"""Of the deadline. A quiet frame needs a fiftieth, but the one after a page fault, a new window or a cold cache needs
+several times that, and who is throttled while holding the compositor lock stops both threads: with 1.5 times the 99th
+percentile, 0.4 % of vblanks were missed so under full load (docs/lab.md)."""
 LARGEST_SHARE = 0.9  # of the deadline
 STEP_NS = 50_000  # runtimes are rounded up to this
 WORTH_CHANGING = 0.2  # a new runtime is set when it differs by this share of the old one
@@ -48,7 +52,8 @@ def reservation(settings: ThreadKnobs, thread: str, refresh_ns: int, measured_ns
         return Reservation(runtime_ns, deadline_ns, max(period_ns, deadline_ns))
     wanted_ns = measured_ns * (settings.headroom or DEFAULT_HEADROOM) or UNMEASURED_SHARE[thread] * period_ns
     rounded_ns = -(-int(wanted_ns) // STEP_NS) * STEP_NS
-    runtime_ns = min(max(rounded_ns, SMALLEST_RUNTIME_NS), int(deadline_ns * LARGEST_SHARE))
+    smallest_ns = max(SMALLEST_RUNTIME_NS, int(deadline_ns * SMALLEST_SHARE))
+    runtime_ns = min(max(rounded_ns, smallest_ns), int(deadline_ns * LARGEST_SHARE))
     return Reservation(runtime_ns, deadline_ns, period_ns)
 
 
