@@ -120,7 +120,7 @@ PROBES = (
     Probe(
         name="memory-huge-depth",
         section=1,
-        statement="2MB (PMD-level)",
+        statement="Huge pages: 2MB (PMD-level)",
         method="One byte is written in a region with MADV_HUGEPAGE; smaps, VmPTE and /proc/self/pagemap then say what "
         "maps it.",
         used_by="[knobs] thp; what was given is read back from smaps the same way (lab/knobs/smaps.py).",

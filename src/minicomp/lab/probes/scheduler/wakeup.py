@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 
 from minicomp.lab.probes.probe import Budget, Curve, Number, Probe, Result, cannot_test, holds
 from minicomp.lab.probes.requirements import root
 from minicomp.lab.probes.scheduler.fair import takes_slices
-from minicomp.lab.probes.scheduler.load import SECOND, allowed, busy, one_cpu, set_class, wakeups
+from minicomp.lab.probes.scheduler.load import FIFO_PRIORITY, SECOND, allowed, busy, one_cpu, set_class, wakeups
 from minicomp.native.probes import lib
 
 INTERVAL_NS = 1_000_000
 BUSY = 2
 """Busy programs beside us on the CPU."""
 AT_ONCE_US = 500
+CLEARLY = 1.25
 WAYS: dict[str, tuple[str, dict[str, int]]] = {
     "other": ("other", {}),
     "other, slice 0.1 ms": ("other", {"slice_ns": 100_000}),
@@ -90,6 +92,39 @@ def measure_fair(budget: Budget) -> Result:
     return holds(seen, late, when=late.value < AT_ONCE_US)
 
 
+def measure_order(budget: Budget) -> Result:
+    """A shorter slice is an earlier virtual deadline at the same weight."""
+    if not takes_slices():
+        return cannot_test("this kernel has no slice per thread, so deadlines cannot be told apart", "Linux 6.12")
+    cpu, count = one_cpu(), budget.pick(200, 1500)
+    with busy([cpu] * BUSY, 10):
+        usual, short = (measured(way, True, count) for way in ("other", "other, slice 0.1 ms"))
+    seen = f"beside {BUSY} busy programs a thread wakes {usual.value:.0f} us late (95 %: {usual.high:.0f}), with a slice of "
+    seen += f"0.1 ms, so with earlier deadlines, {short.value:.0f} us (95 %: {short.high:.0f})"
+    if 1 / CLEARLY < short.high / usual.high < CLEARLY:
+        return cannot_test(
+            f"{seen}: no difference", "threads that wait for their turn: more load, a tick finer than a slice"
+        )
+    return holds(seen, usual, short, when=short.high < usual.high)
+
+
+def measure_smallest(budget: Budget) -> Result:
+    why = "which task had the smallest vruntime when it was chosen is not shown to programs"
+    return cannot_test(
+        why, "Linux before 6.6 with sched_stat_runtime traced (it has vruntime); what follows: sched-nice"
+    )
+
+
+def measure_from_outside(budget: Budget) -> Result:
+    with busy([one_cpu()], 2) as (other,):
+        os.sched_setscheduler(other, os.SCHED_FIFO, os.sched_param(FIFO_PRIORITY))
+        policy, priority = os.sched_getscheduler(other), os.sched_getparam(other).sched_priority
+    chrt = shutil.which("chrt")
+    seen = f"another process's class became {policy} (FIFO is {os.SCHED_FIFO}), priority {priority}; chrt is "
+    seen += chrt or "not installed"
+    return holds(seen, when=(policy, priority) == (os.SCHED_FIFO, FIFO_PRIORITY))
+
+
 def measure_preempts(budget: Budget) -> Result:
     cpu = one_cpu()
     os.sched_setaffinity(0, {cpu})
@@ -146,6 +181,33 @@ PROBES = (
         method="The same wake-up test in a VM in virtual time, with Debian's 6.1 (CFS) and a kernel with EEVDF.",
         used_by=_KNOBS,
         measure=measure_thirty_percent,
+    ),
+    Probe(
+        name="sched-eevdf-order",
+        section=2,
+        statement="Among eligible tasks, the one with the earliest [virtual] deadline runs first.",
+        method="Late wake-ups every 1 ms beside two busy programs on one CPU, with the usual slice and with one of 0.1 ms, which "
+        "brings the virtual deadline nearer. Holds: the 95th percentile is clearly lower (a quarter); nearer to each other, nothing is said.",
+        used_by="[knobs.render] slice_us, [knobs.loop] slice_us",
+        measure=measure_order,
+    ),
+    Probe(
+        name="sched-cfs-order",
+        section=2,
+        statement="CFS uses a red-black tree of tasks ordered by virtual runtime (vruntime). The task with the smallest vruntime "
+        "runs next.",
+        method="None: only its consequence is seen, a fair share by weight (sched-nice).",
+        used_by="The class of every thread that no knob changes, up to Linux 6.5.",
+        measure=measure_smallest,
+    ),
+    Probe(
+        name="sched-fifo-outside",
+        section=2,
+        statement="Set real-time priority from outside the process: chrt -f 50 -p PID",
+        method="sched_setscheduler, the call chrt makes, on a child with its process id; read back, then it is ended.",
+        used_by="minicomp lab helper sets the class of minicomp's threads for it (lab/helper/).",
+        requires=(lambda: allowed("fifo"),),
+        measure=measure_from_outside,
     ),
     Probe(
         name="sched-fifo-preempts",
