@@ -1,4 +1,4 @@
-"""`minicomp trace summary|misses|export|dump`: the command line of the run files.
+"""`minicomp trace summary|misses|frame|export|dump`: the command line of the run files.
 
 Imported when the command line is built, so everything heavy (numpy, the Perfetto protobufs) is imported when a command
 runs. What a user can put right is raised as MinicompError; the caller prints it.
@@ -11,6 +11,7 @@ import dataclasses
 import itertools
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minicomp.errors import ExitCode, MinicompError
@@ -38,6 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     misses.add_argument("--output", metavar="NAME", help="only this output's")
     misses.add_argument("--json", action="store_true", help="print JSON instead of text")
 
+    frame = actions.add_parser("frame", help="one frame step by step: client, compositor, kernel, with times")
+    frame.add_argument("file", metavar="FILE")
+    frame.add_argument("--frame", metavar="N", type=int, help="this frame; default: the middle one of those shown")
+    frame.add_argument("--output", metavar="NAME", help="of this output")
+    frame.add_argument("--svg", metavar="OUT", help="draw it as an SVG file")
+    frame.add_argument("--mermaid", metavar="OUT", help="write it as a Mermaid sequence diagram")
+
     export = actions.add_parser("export", help="write the run for other tools")
     export.add_argument("file", metavar="FILE")
     export.add_argument("--perfetto", metavar="OUT", help="a trace for ui.perfetto.dev and trace_processor")
@@ -58,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
             f"reading traces needs {error.name}", todo="install minicomp[lab]", exit_code=ExitCode.UNAVAILABLE
         ) from error
 
-    commands = {"summary": _summary, "misses": _misses, "export": _export, "dump": _dump}
+    commands = {"summary": _summary, "misses": _misses, "frame": _frame, "export": _export, "dump": _dump}
     return commands[args.trace_command](read_run(args.file), args)
 
 
@@ -83,6 +91,18 @@ def _misses(trace: Run, args: argparse.Namespace) -> int:
         print(json.dumps([dataclasses.asdict(cause) for cause in causes], indent=2))
     else:
         print(misses_text(trace, causes), end="")
+    return 0
+
+
+def _frame(trace: Run, args: argparse.Namespace) -> int:
+    from minicomp.lab.pipeline.sequence import frame_sequence
+    from minicomp.lab.report.frame_sequence import sequence_mermaid, sequence_svg, sequence_text
+
+    sequence = frame_sequence(trace, args.frame, args.output)
+    print(sequence_text(sequence), end="")
+    for path, draw in ((args.svg, sequence_svg), (args.mermaid, sequence_mermaid)):
+        if path:
+            Path(path).write_text(draw(sequence), encoding="utf-8")
     return 0
 
 

@@ -5,6 +5,7 @@
 #include <linux/bpf.h>
 #include <linux/perf_event.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -251,7 +252,7 @@ static void assemble(struct text *text, enum mc_bpf_program program, int map_fd,
         break;
     case MC_BPF_UNBOUNDED_LOOP:
         set(text, BPF_REG_0, 0);
-        put(text, BPF_JMP | BPF_JA, 0, 0, -1, 0);
+        jump(text, BPF_JEQ, BPF_REG_0, 0, -1);
         leave(text);
         break;
     case MC_BPF_STACK_512:
@@ -264,8 +265,9 @@ static void assemble(struct text *text, enum mc_bpf_program program, int map_fd,
     case MC_BPF_INDEX_UNCHECKED:
         index_by_context(text, map_fd, program == MC_BPF_INDEX_CHECKED);
         break;
-    case MC_BPF_NULL_UNCHECKED:
-        look_up_first(text, map_fd);
+    case MC_BPF_NULL_UNCHECKED: /* not element 0: newer verifiers know that an array has it */
+        put(text, BPF_ST | BPF_W | BPF_MEM, BPF_REG_10, 0, -4, ENTRIES);
+        look_up(text, map_fd);
         put(text, BPF_LDX | BPF_DW | BPF_MEM, BPF_REG_0, BPF_REG_0, 0, 0);
         leave_with(text, 0);
         break;
@@ -332,7 +334,7 @@ static int type_of(enum mc_bpf_program program)
 
 /* ---- the syscall ---- */
 
-int mc_bpf_load(enum mc_bpf_program program, int map_fd, int32_t number, bool every_state, char *log,
+int mc_bpf_load(enum mc_bpf_program program, int map_fd, int32_t number, uint32_t log_level, char *log,
                 size_t log_size)
 {
     static struct text text; /* 33 KiB; a probe's process has one thread */
@@ -343,7 +345,7 @@ int mc_bpf_load(enum mc_bpf_program program, int map_fd, int32_t number, bool ev
         .insn_cnt = text.count,
         .insns = (uintptr_t)text.at,
         .license = (uintptr_t) "GPL",
-        .log_level = log_size > 0 ? (every_state ? 2 : 1) : 0,
+        .log_level = log_size > 0 ? log_level : 0,
         .log_buf = (uintptr_t)(log_size > 0 ? log : NULL),
         .log_size = log_size,
         .prog_flags = type_of(program) == BPF_PROG_TYPE_SYSCALL ? BPF_F_SLEEPABLE : 0,

@@ -3,7 +3,6 @@
 #ifndef MC_BPF_PROBES_H
 #define MC_BPF_PROBES_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,8 +36,9 @@ enum mc_bpf_program {
 
 enum { MC_BPF_CHAIN_STEPS = 1000 };
 
-/* The verifier's words go to log (level 2 when `every_state`), ended by a zero. */
-int mc_bpf_load(enum mc_bpf_program program, int map_fd, int32_t number, bool every_state, char *log,
+/* The verifier's words go to log (level 1: the last path, 2: every state, 4: only statistics and refusals),
+ * ended by a zero. */
+int mc_bpf_load(enum mc_bpf_program program, int map_fd, int32_t number, uint32_t log_level, char *log,
                 size_t log_size);
 /* Types and flags as in linux/bpf.h; keys are 4 bytes, values 8. */
 int mc_bpf_map(uint32_t type, uint32_t entries, uint32_t flags, uint64_t extra);
