@@ -8,10 +8,12 @@ import os
 import signal
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from select import POLLIN, poll
 from typing import Any, NamedTuple
 
 from minicomp.compositor.open_files import limit_of_programs
+from minicomp.compositor.sandbox import app_inside
 from minicomp.errors import ExitCode, MinicompError, exit_code_of_child
 from minicomp.native.wlr import ffi, lib
 
@@ -49,14 +51,16 @@ class Child:
     It is reaped by close() only: until then nobody else can have its number, by which its clients are known.
     """
 
-    def __init__(self, pid: int, pidfd: int) -> None:
+    def __init__(self, pid: int, pidfd: int, *, sandboxed: bool = False) -> None:
         self.pid = pid
         self.pidfd = pidfd
+        self._sandboxed = sandboxed
 
     @classmethod
-    def start(cls, argv: list[str], environment: dict[str, str]) -> Child:
+    def start(cls, argv: list[str], environment: dict[str, str], *, sandboxed: bool = False) -> Child:
+        """`sandboxed`: argv is bubblewrap's, which ends as the program in it does but hands no signal on."""
         pid = spawn(argv, environment)
-        return cls(pid, os.pidfd_open(pid))
+        return cls(pid, os.pidfd_open(pid), sandboxed=sandboxed)
 
     def poll(self) -> int | None:
         """The exit code (128+n for signal n) once it has ended, else None."""
@@ -71,11 +75,21 @@ class Child:
             code = self.poll()
             if code is not None:
                 return code
-            signal.pidfd_send_signal(self.pidfd, number)
+            self._signal(number)
             self._wait(wait_ms)
         code = self.poll()
         assert code is not None
         return code
+
+    def _signal(self, number: signal.Signals) -> None:
+        """SIGKILL of bubblewrap takes everything inside with it."""
+        if self._sandboxed and number != signal.SIGKILL:
+            inside = app_inside(self.pid)
+            if inside is not None:
+                with suppress(ProcessLookupError):
+                    os.kill(inside, number)
+                return
+        signal.pidfd_send_signal(self.pidfd, number)
 
     def _wait(self, timeout_ms: int) -> None:
         poller = poll()

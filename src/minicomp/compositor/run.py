@@ -123,15 +123,20 @@ class Supervisor:
 
     def _start_child(self, command: list[str]) -> None:
         environment = self.compositor.client_environment()
+        app = self.compositor.config.app
+        if app.sandbox:
+            from minicomp.compositor.sandbox import sandboxed
+
+            command = sandboxed(app, command, environment)
         connection = self.compositor.app_connection()
         if connection is None:
             with self.compositor.locked():  # its first connection is judged when we have said who it is
-                self.child = Child.start(command, environment)
+                self.child = Child.start(command, environment, sandboxed=app.sandbox)
                 self.compositor.trust_app(self.child.pid)
         else:
             with connection:
                 environment["WAYLAND_SOCKET"] = str(connection.fileno())
-                self.child = Child.start(command, environment)
+                self.child = Child.start(command, environment, sandboxed=app.sandbox)
         self.watch(self.child.pidfd)
 
     def _stopped(self, kill_grace_ms: int, *, wants_program: bool) -> int:

@@ -268,6 +268,9 @@ class AppSettings(Section, frozen=True):
     # Its own end of a socket pair (WAYLAND_SOCKET), which has app.globals and nothing else. It serves one client: no
     # second program of a script, and no app that hands the variable on.
     own_connection: bool = False
+    sandbox: bool = False  # inside bubblewrap, in namespaces of its own (docs/kiosk.md)
+    sandbox_network: bool = False  # the sandbox shares the machine's network
+    sandbox_read_only: tuple[str, ...] = ()  # files and folders that it sees besides /usr
     kill_grace_ms: Milliseconds = 5000  # between SIGTERM and SIGKILL
 
 
