@@ -60,7 +60,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "minicomp.lab.helper": ("minicomp.errors", "minicomp.lab.helper", "minicomp.lab.knobs"),
     "minicomp.lab.probes": (
         "minicomp.errors",
+        "minicomp.lab.kernel.tracefs",
         "minicomp.lab.knobs",
+        "minicomp.lab.pipeline",
         "minicomp.lab.probes",
         "minicomp.native.probes",
         "minicomp.native.pure",

@@ -1,0 +1,1 @@
+"""Section 9: one frame, and what is new."""

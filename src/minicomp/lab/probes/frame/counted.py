@@ -1,0 +1,185 @@
+"""What one frame of ours asks of the kernel: system calls and ioctls by kind, and the frame's steps in order."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from minicomp.errors import MinicompError
+from minicomp.lab.pipeline.points import Point
+from minicomp.lab.pipeline.runfile import Run, read_run
+from minicomp.lab.pipeline.sequence import frame_sequence
+from minicomp.lab.probes.probe import Budget, Missing, Number, Probe, Result, cannot_test, holds
+from minicomp.native.probes import ffi, lib
+
+CLIENT = Path(__file__).resolve().parents[5] / "build/clients/pulse"
+SETTLE_MS = 1300
+BUDGET_CALLS = 40
+"""System calls a frame, all threads of the compositor: docs/performance.md."""
+BUDGET_DRM = 4
+"""Of them ioctls to DRM, on a display."""
+NAMES = {
+    0: "read", 1: "write", 7: "poll", 9: "mmap", 11: "munmap", 16: "ioctl", 20: "writev", 28: "madvise", 35: "nanosleep",
+    46: "sendmsg", 47: "recvmsg", 72: "fcntl", 202: "futex", 230: "clock_nanosleep", 232: "epoll_wait", 233: "epoll_ctl",
+    281: "epoll_pwait", 286: "timerfd_settime", 3: "close", 271: "ppoll", 441: "epoll_pwait2", 426: "io_uring_enter",
+    24: "sched_yield", 98: "getrusage", 228: "clock_gettime", 39: "getpid", 14: "rt_sigprocmask", 5: "fstat",
+}  # fmt: skip
+"""x86_64's numbers; others are shown as numbers."""
+DRM_IOCTL, DMABUF_IOCTL = ord("d"), ord("b")
+
+
+@dataclass(frozen=True)
+class Counted:
+    frames: int
+    calls: dict[str, float]  # a frame
+    drm: dict[int, float]
+    dmabuf: float
+    run: Run
+    backend: str
+
+    @property
+    def total(self) -> float:
+        return sum(self.calls.values())
+
+
+def has_client() -> Missing | None:
+    return None if CLIENT.exists() else Missing("the client build/clients/pulse is not built", "scripts/setup --tests")
+
+
+def count(count_ms: int) -> Counted:
+    """On the display where there is one that nobody has, else headless. RuntimeError when minicomp fails."""
+    said = ""
+    for backend in ["drm"] * bool(list(Path("/dev/dri").glob("card*"))) + ["headless"]:
+        with tempfile.TemporaryDirectory() as folder, suppress(_Failed):
+            return _count(backend, count_ms, Path(folder))
+        said += f" {backend} failed;"
+    raise RuntimeError(f"minicomp could not be counted:{said}")
+
+
+class _Failed(Exception):
+    """minicomp ended early."""
+
+
+def _count(backend: str, count_ms: int, folder: Path) -> Counted:
+    file = folder / "run.mct"
+    command = [sys.executable, "-m", "minicomp", "run", "--backend", backend, "--trace", str(file)]
+    command += ["--set", "backend.renderer=pixman", "--", str(CLIENT), "--duration-s", "30", "--quiet"]
+    words = [ffi.new("char[]", word.encode()) for word in command]
+    counts = ffi.new("struct mc_frame_counts *")
+    with (folder / "log").open("wb") as log:
+        lib.mc_frame_count(ffi.new("char *[]", [*words, ffi.NULL]), log.fileno(), SETTLE_MS, count_ms, counts)
+    if not counts.end_ns or not counts.begin_ns:
+        raise _Failed
+    run = read_run(file)
+    point, t_ns = run.column("point"), run.column("t_ns")
+    shown = (point == Point.PRESENTED) & (t_ns >= counts.begin_ns) & (t_ns <= counts.end_ns)
+    frames = int(np.count_nonzero(shown))
+    if frames < 10:
+        raise _Failed
+    calls = {NAMES.get(number, f"number {number}"): n / frames for number, n in enumerate(counts.calls) if n}
+    ioctls = {request: n / frames for request, n in enumerate(counts.ioctls) if n}
+    drm = {request & 0xFF: n for request, n in ioctls.items() if request >> 8 == DRM_IOCTL}
+    dmabuf = sum(n for request, n in ioctls.items() if request >> 8 == DMABUF_IOCTL)
+    return Counted(frames, calls, drm, dmabuf, run, backend)
+
+
+def measure_calls(budget: Budget) -> Result:
+    counted = count(budget.pick(600, 4000))
+    kinds = sorted(counted.calls.items(), key=lambda item: -item[1])
+    drm = sum(counted.drm.values())
+    often = ", ".join(f"{name} {n:.1f}" for name, n in kinds if n >= 0.1)
+    seen = f"{counted.backend}, {counted.frames} frames: {counted.total:.1f} system calls a frame of {BUDGET_CALLS} allowed "
+    seen += f"({often}); {drm:.1f} DRM ioctls of {BUDGET_DRM}"
+    return holds(
+        seen,
+        *(Number.exact(f"{name} a frame", n) for name, n in kinds if n >= 0.05),
+        *(Number.exact(f"DRM ioctl {number:#04x} a frame", n) for number, n in counted.drm.items()),
+        Number.exact("DRM ioctls a frame", drm),
+        when=counted.total <= BUDGET_CALLS and drm <= BUDGET_DRM,
+    )
+
+
+def measure_subsystems(budget: Budget) -> Result:
+    counted = count(budget.pick(600, 2000))
+    calls = counted.calls
+    touched = {
+        "DRM/KMS": sum(counted.drm.values()),
+        "dma-buf": counted.dmabuf,
+        "Unix sockets": calls.get("sendmsg", 0) + calls.get("recvmsg", 0),
+        "epoll": sum(n for name, n in calls.items() if name.startswith("epoll_")),
+        "futex": calls.get("futex", 0),
+        "virtual memory": sum(calls.get(name, 0) for name in ("mmap", "munmap", "madvise")),
+    }
+    every = {name for name, n in touched.items() if n >= 0.5}
+    words = ", ".join(f"{name} {n:.2f}" for name, n in touched.items())
+    return holds(
+        f"{counted.backend}: calls a frame: {words}; less than one in two frames: "
+        f"{', '.join(sorted(set(touched) - every)) or 'none'}",
+        *(Number.exact(f"{name}, calls a frame", n) for name, n in touched.items()),
+        when=len(every) == len(touched),
+    )
+
+
+_ORDER = ("wl_surface.commit", "commit applied", "composed", "vblank", "page-flip event", "wl_callback.done")
+
+
+def measure_sequence(budget: Budget) -> Result:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "run.mct"
+        command = [sys.executable, "-m", "minicomp", "run", "--backend", "headless", "--trace", str(file), "--"]
+        command += [str(CLIENT), "--frames", "20", "--quiet"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=8)
+        if done.returncode != 0:
+            raise RuntimeError(f"minicomp run ended with {done.returncode}: {done.stderr[-300:]}")
+        try:
+            sequence = frame_sequence(read_run(file))
+        except MinicompError as error:
+            return cannot_test(f"no frame to look at: {error}", "a machine with CPU time left")
+    begin = sequence.begin_ns
+    at = [next((step.t_ns for step in sequence.steps if step.words.startswith(words)), None) for words in _ORDER]
+    known = [t_ns for t_ns in at if t_ns is not None]
+    shown = ", ".join(
+        f"{words} {(t_ns - begin) / 1e6:.2f} ms" for words, t_ns in zip(_ORDER, at, strict=True) if t_ns is not None
+    )
+    return holds(f"frame {sequence.frame_id}: {shown}", when=len(known) == len(at) and known == sorted(known))
+
+
+PROBES = (
+    Probe(
+        name="frame-sequence",
+        section=9,
+        statement="A frame: commit and descriptors from the socket, import, composing, commit to the display, waiting for "
+        "vblank, page-flip event, wl_callback.done",
+        method="A frame of a headless minicomp's trace; its steps have to come in the document's order. On a display, with "
+        "dma-buf and EGL, `minicomp trace frame` draws it (tests/vm/test_frame_sequence.py).",
+        used_by="minicomp trace frame FILE (lab/pipeline/sequence.py).",
+        requires=(has_client,),
+        measure=measure_sequence,
+    ),
+    Probe(
+        name="frame-syscalls",
+        section=9,
+        statement="System calls and ioctls of one frame, by kind, within the budget of docs/performance.md",
+        method="minicomp, with a client that commits each frame, runs under ptrace, on the display where there is one; the "
+        "calls of its threads in a window are divided by the frames shown in it. Tracing is on, stops slow it down.",
+        used_by="The compositor as it is, run with the pixman renderer.",
+        requires=(has_client,),
+        measure=measure_calls,
+    ),
+    Probe(
+        name="frame-subsystems",
+        section=9,
+        statement="Kernel subsystems touched in a single frame: DRM/KMS, dma-buf, Unix sockets, epoll, futex, virtual memory",
+        method="As frame-syscalls; a subsystem is touched when there is a call in at least every second frame. The "
+        "scheduler is touched by each call that sleeps and is not counted.",
+        used_by="Where the calls come from: libwayland (sockets, epoll), wlroots (DRM, dma-buf), the lock (futex).",
+        requires=(has_client,),
+        measure=measure_subsystems,
+    ),
+)

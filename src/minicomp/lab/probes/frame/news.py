@@ -1,0 +1,108 @@
+"""What the document calls new: whether this kernel and this CPU have it."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import platform
+from pathlib import Path
+
+from minicomp.lab.probes.probe import Budget, Number, Probe, Result, holds
+from minicomp.native.probes import lib
+
+OPERATIONS = {"SEND": 26, "RECV": 27, "SENDMSG": 9, "RECVMSG": 10, "ACCEPT": 13, "CONNECT": 16, "SEND_ZC": 47}
+"""enum io_uring_op."""
+ARENA, MMAPABLE = 33, 1 << 10
+SCHED_EXT = Path("/sys/kernel/sched_ext/state")
+
+
+def measure_networking(budget: Budget) -> Result:
+    has = {name: lib.mc_uring_has(number) for name, number in OPERATIONS.items()}
+    if min(has.values()) < 0:
+        return holds("absent: io_uring is not to be had", when=False)
+    there, absent = ([name for name in has if bool(has[name]) is wanted] for wanted in (True, False))
+    return holds(
+        f"present: {', '.join(there)}; absent: {', '.join(absent) or 'none'}", when=has["SEND"] and has["RECV"]
+    )
+
+
+def measure_arena(budget: Budget) -> Result:
+    fd = lib.mc_bpf_map(ARENA, 4, MMAPABLE, 0)
+    if fd < 0:
+        return holds(f"absent: a map of type BPF_MAP_TYPE_ARENA is refused: {os.strerror(-fd)}", when=False)
+    try:
+        mmap.mmap(fd, 4 * mmap.PAGESIZE).close()
+    finally:
+        os.close(fd)
+    return holds("present: an arena of 4 pages was made and mapped")
+
+
+def measure_uintr(budget: Budget) -> Result:
+    flags = Path("/proc/cpuinfo").read_text().partition("\nflags")[2].partition("\n")[0].split()
+    return holds(
+        f"{'present in the CPU' if 'uintr' in flags else 'absent: /proc/cpuinfo has no flag uintr'}; Linux "
+        f"{platform.release()} has no system call for it in its table",
+        when="uintr" in flags,
+    )
+
+
+def measure_sched_ext(budget: Budget) -> Result:
+    if not SCHED_EXT.exists():
+        return holds(f"absent: no {SCHED_EXT}", when=False)
+    return holds(f"present, {SCHED_EXT.read_text().strip()}")
+
+
+def measure_rvkms(budget: Budget) -> Result:
+    modules = Path("/lib/modules") / platform.release()
+    lists = [path.read_text() for name in ("modules.builtin", "modules.order") if (path := modules / name).exists()]
+    loaded = Path("/sys/module/rvkms").exists()
+    found = loaded or any("rvkms" in text for text in lists)
+    vkms = Path("/sys/module/vkms").exists() or any("/vkms" in text for text in lists)
+    seen = "present" if found else f"absent: neither loaded nor among the modules of {platform.release()}"
+    seen += "; vkms, in C, is there" if vkms else "; nor is vkms"
+    return holds(seen, Number.exact("lists of modules read", len(lists)), when=found)
+
+
+PROBES = (
+    Probe(
+        name="new-io-uring-networking",
+        section=9,
+        statement="io_uring-based networking (IORING_OP_SEND/RECV) is now production-ready",
+        method="IORING_REGISTER_PROBE says which operations the kernel has. Whether they are ready for production is no "
+        "measurement.",
+        used_by="loop.wait = io_uring waits by polling; sockets are read by libwayland with recvmsg.",
+        measure=measure_networking,
+    ),
+    Probe(
+        name="new-bpf-arena",
+        section=9,
+        statement="BPF arena (kernel 6.9): allows BPF programs to allocate memory from a shared arena",
+        method="A map of type BPF_MAP_TYPE_ARENA is made and mapped.",
+        used_by="Not used.",
+        measure=measure_arena,
+    ),
+    Probe(
+        name="new-user-interrupts",
+        section=9,
+        statement="User-space interrupt (uintr, x86): CPU can deliver interrupts directly to userspace, bypassing the kernel",
+        method="The CPU's flag in /proc/cpuinfo.",
+        used_by="Not used: Linux has no interface for it.",
+        measure=measure_uintr,
+    ),
+    Probe(
+        name="new-sched-ext",
+        section=9,
+        statement="sched_ext: schedulers written in BPF (not in the document; asked for beside its news)",
+        method="The file /sys/kernel/sched_ext/state.",
+        used_by="Not used: fifo and deadline are set by thread (docs/knobs.md).",
+        measure=measure_sched_ext,
+    ),
+    Probe(
+        name="new-rvkms",
+        section=9,
+        statement="Rust in the kernel: rvkms (virtual KMS driver) merged",
+        method="Looked for among loaded modules and in this kernel's lists of modules.",
+        used_by="The VM's tests use vkms, which is in C.",
+        measure=measure_rvkms,
+    ),
+)
