@@ -1,8 +1,8 @@
 """One frame as a sequence of messages between client, compositor and kernel, with the times of its trace.
 
 Each step is a record of the run file that belongs to one frame of one output: the commit that it shows (its descriptors
-and request come before), its planning, composing, KMS commit, vblank and frame callback. What the trace does not have (a
-client's own GPU work) is not drawn. Times are CLOCK_MONOTONIC nanoseconds.
+and request come before), its planning, composing, KMS commit, vblank and frame callback. What the trace does not have
+(a client's own GPU work) is not drawn. Times are CLOCK_MONOTONIC nanoseconds.
 """
 
 from __future__ import annotations

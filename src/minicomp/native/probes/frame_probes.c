@@ -64,7 +64,7 @@ static bool is_stop_for_us(int status, int *deliver_ret)
     int number = WSTOPSIG(status);
     /* Events, the stop that execve and a new thread begin with; everything else is the program's own signal.
      */
-    *deliver_ret = status >> 16 != 0 || number == SIGTRAP || number == SIGSTOP ? 0 : number;
+    *deliver_ret = status >> 16 != 0 || (number & 0x7f) == SIGTRAP || number == SIGSTOP ? 0 : number;
     return number == (SIGTRAP | 0x80);
 }
 

@@ -12,6 +12,9 @@ from minicomp.lab.probes.probe import Budget, Number, Probe, Result, holds
 from minicomp.lab.probes.requirements import linux
 from minicomp.native.probes import lib
 
+_STATISTICS = ("processed ", "verification time", "stack depth", "cur state:", "old state:")
+"""What the verifier writes after its reason."""
+
 
 def verdict(program: int, map_fd: int = -1, number: int = 0) -> tuple[bool, str]:
     """Whether it is accepted, and the verifier's reason if not."""
@@ -19,11 +22,7 @@ def verdict(program: int, map_fd: int = -1, number: int = 0) -> tuple[bool, str]
     if fd >= 0:
         os.close(fd)
         return True, ""
-    lines = [
-        line
-        for line in log.splitlines()
-        if line and not line.startswith(("processed ", "verification time", "stack depth"))
-    ]
+    lines = [line for line in log.splitlines() if line and not line.startswith(_STATISTICS)]
     return False, lines[-1] if lines else os.strerror(-fd)
 
 
