@@ -27,7 +27,7 @@ USES = {
     "mnt": "[app] sandbox: a private root, /tmp and home.",
     "net": "[app] sandbox: no network, unless sandbox_network = true.",
     "user": "[app] sandbox: what makes the others possible without root.",
-    "uts": "[app] sandbox.",
+    "uts": "[app] sandbox: the app cannot change the machine's name.",
     "ipc": "[app] sandbox: no shared memory or semaphores of others.",
     "cgroup": "Not used: /sys/fs/cgroup is not in the sandbox.",
     "time": "Not used: the app's clocks must be the compositor's (presentation-time). Virtual time in the lab is a VM's.",
