@@ -20,6 +20,7 @@ ALWAYS = {
     "memory-map-shared": Verdict.HOLDS,
     "memory-map-anonymous": Verdict.HOLDS,
     "memory-map-libraries": Verdict.HOLDS,
+    "memory-map-heap": Verdict.HOLDS,
     "memory-dontneed": Verdict.HOLDS,
     "memory-free": Verdict.HOLDS,
     "memory-free-pressure": Verdict.HOLDS,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import threading
 from pathlib import Path
 
 from minicomp.lab.probes.memory.pages import address, check, pagemap
@@ -12,6 +13,9 @@ from minicomp.native.probes import ffi, lib
 
 PAGE = 4096
 PAGES = 64
+MIB = 1 << 20
+LARGE = 48 * MIB
+"""More than malloc's threshold for mmap ever grows to (32 MiB)."""
 
 
 def memory_file(content: bytes) -> int:
@@ -74,6 +78,37 @@ def measure_anonymous(budget: Budget) -> Result:
     seen = f"of {PAGES} pages {before} are there at first, {read} after half of them was read "
     seen += f"({'as zero' if zero else 'NOT as zero'}), {written} after each was written"
     return holds(seen, when=zero and before == 0 and written == PAGES)
+
+
+def anonymous_ranges() -> set[tuple[str, str]]:
+    """(addresses, flags) of what has no file behind it; [heap] is the first thread's malloc."""
+    lines = [line.split() for line in Path("/proc/self/maps").read_text().splitlines()]
+    return {(words[0], words[1]) for words in lines if len(words) == 5 or words[5] == "[heap]"}
+
+
+def span_bytes(addresses: str) -> int:
+    start, end = (int(word, 16) for word in addresses.split("-"))
+    return end - start
+
+
+def measure_heap(budget: Budget) -> Result:
+    before = anonymous_ranges()
+    block = bytearray(LARGE)  # by malloc, beyond its threshold for mmap
+    with_block = anonymous_ranges()
+    done = threading.Event()
+    threading.stack_size(LARGE)
+    thread = threading.Thread(target=done.wait)
+    thread.start()
+    with_stack = anonymous_ranges()
+    done.set()
+    thread.join()
+    found = []
+    for old, new in ((before, with_block), (with_block, with_stack)):
+        grown = sum(span_bytes(a) for a, _ in new) - sum(span_bytes(a) for a, _ in old)
+        found.append(grown >= LARGE and all(flags.endswith("p") for _, flags in new - old))
+    seen = f"a block of {len(block) // MIB} MiB is {'private and anonymous' if found[0] else 'something else'}, a new thread's "
+    seen += f"stack is {'so too' if found[1] else 'something else'}"
+    return holds(seen, when=all(found))
 
 
 def measure_populate(budget: Budget) -> Result:
@@ -146,6 +181,14 @@ PROBES = (
         method="The present bits of /proc/self/pagemap before anything, after reading half of the pages, after writing all.",
         used_by=_SHM,
         measure=measure_anonymous,
+    ),
+    Probe(
+        name="memory-map-heap",
+        section=1,
+        statement="MAP_ANONYMOUS: used for: heap (malloc), thread stacks",
+        method="What is new in /proc/self/maps, without a file, after a large allocation and after a thread was started.",
+        used_by=_SHM,
+        measure=measure_heap,
     ),
     Probe(
         name="memory-map-populate",

@@ -126,6 +126,10 @@ def measure_walks(budget: Budget) -> Result:
     return holds(seen, Number.exact("walks a load", share), when=share > 0.5)
 
 
+def measure_itlb(budget: Budget) -> Result:
+    return cannot_test("data loads do not use it", "jumps through pages of machine code, or the PMU's iTLB-load-misses")
+
+
 _USE = (
     "[knobs] thp asks for huge pages for frame buffers (native/wlr/frame_memory.c); with buffers of a few MiB read in "
 )
@@ -142,6 +146,14 @@ PROBES = (
         "the curve of 4 KiB pages lie at 64-128 pages and at 768-2048 (random replacement blurs the second).",
         used_by=_USE,
         measure=measure_table,
+    ),
+    Probe(
+        name="memory-itlb",
+        section=1,
+        statement="L1 ITLB: 64-128 entries, 1 cycle",
+        method="None: the chase through memory shows the data TLB and the shared second level only.",
+        used_by="Code is a few MiB on 4 KiB pages; nothing asks for huge pages for it.",
+        measure=measure_itlb,
     ),
     Probe(
         name="memory-stlb-reach",

@@ -8,7 +8,7 @@ import time
 
 from minicomp.lab.probes.probe import Budget, Curve, Number, Probe, Result, cannot_test, holds
 from minicomp.lab.probes.requirements import root
-from minicomp.lab.probes.scheduler.fair import takes_slices
+from minicomp.lab.probes.scheduler.fair import takes_slices, version
 from minicomp.lab.probes.scheduler.load import FIFO_PRIORITY, SECOND, allowed, busy, one_cpu, set_class, wakeups
 from minicomp.native.probes import lib
 
@@ -17,6 +17,7 @@ BUSY = 2
 """Busy programs beside us on the CPU."""
 AT_ONCE_US = 500
 CLEARLY = 1.25
+TURN_US = 3000
 WAYS: dict[str, tuple[str, dict[str, int]]] = {
     "other": ("other", {}),
     "other, slice 0.1 ms": ("other", {"slice_ns": 100_000}),
@@ -125,6 +126,13 @@ def measure_from_outside(budget: Budget) -> Result:
     return holds(seen, when=(policy, priority) == (os.SCHED_FIFO, FIFO_PRIORITY))
 
 
+def measure_starving(budget: Budget) -> Result:
+    if version() >= (6, 6):
+        return cannot_test("this kernel has EEVDF", "Linux before 6.6: scripts/vm --kernel 6.1 (docs/kernel-claims.md)")
+    result = measure_fair(budget)
+    return holds(result.seen, *result.numbers, when=result.numbers[0].high > TURN_US)
+
+
 def measure_preempts(budget: Budget) -> Result:
     cpu = one_cpu()
     os.sched_setaffinity(0, {cpu})
@@ -173,6 +181,15 @@ PROBES = (
         "the median is below 0.5 ms: it does not wait for a turn to end. Against CFS: sched-eevdf-gain.",
         used_by=_KNOBS,
         measure=measure_fair,
+    ),
+    Probe(
+        name="sched-cfs-starves",
+        section=2,
+        statement="CFS was fair in the long run but could starve short-running tasks in the short term (a task waking from "
+        "sleep had to wait for previously running tasks to finish their slices).",
+        method="As sched-fair-wakeup. Holds: one wake-up in twenty waits 3 ms or longer, a turn of CFS with two programs.",
+        used_by=_KNOBS,
+        measure=measure_starving,
     ),
     Probe(
         name="sched-eevdf-gain",
