@@ -179,3 +179,12 @@ def test_refused_user_namespaces_are_named(monkeypatch: pytest.MonkeyPatch, tmp_
     result = subprocess.run(nested, capture_output=True, text=True, timeout=30)
     assert result.returncode == ExitCode.UNAVAILABLE, result
     assert "bubblewrap cannot make the sandbox" in result.stderr and "user.max_user_namespaces" in result.stderr
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can hide a part of /proc")
+def test_a_hidden_part_of_proc_is_named() -> None:
+    """As ProtectKernelTunables= of systemd does."""
+    script = "mount --bind /proc/sys /proc/sys && mount -o remount,ro,bind /proc/sys && exec " + " ".join(COMMAND)
+    nested = ["unshare", "--mount", "sh", "-c", f"{script} -- true"]
+    result = subprocess.run(nested, capture_output=True, text=True, timeout=30)
+    assert result.returncode == ExitCode.UNAVAILABLE and "ProtectKernelTunables" in result.stderr, result

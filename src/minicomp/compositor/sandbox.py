@@ -23,6 +23,12 @@ _ETC_NETWORK = ("hosts", "resolv.conf", "ssl", "ca-certificates")
 _ADDRESSES = ("DISPLAY", "XAUTHORITY", "DBUS_SESSION_BUS_ADDRESS", "SSH_AUTH_SOCK", "MINICOMP_SOCKET", "PULSE_SERVER")
 """Variables that name sockets which are not in there."""
 _TRIAL_S = 10
+_REFUSED = (
+    "are user namespaces allowed (user.max_user_namespaces, kernel.unprivileged_userns_clone)? or sandbox = false"
+)
+_HIDDEN_PROC = (
+    "in a systemd unit: ProtectKernelTunables=no and ProtectKernelLogs=no (docs/kiosk.md); or sandbox = false"
+)
 
 
 def sandboxed(app: AppSettings, command: list[str], environment: dict[str, str]) -> list[str]:
@@ -111,8 +117,7 @@ def _try(arguments: list[str], environment: dict[str, str]) -> None:
         raise PreconditionError(
             f"bubblewrap cannot make the sandbox: {said}",
             where="app.sandbox",
-            todo="are user namespaces allowed (user.max_user_namespaces, kernel.unprivileged_userns_clone)? "
-            "or sandbox = false",
+            todo=_HIDDEN_PROC if "mount proc" in said else _REFUSED,
         )
 
 
