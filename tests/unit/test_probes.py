@@ -30,6 +30,18 @@ from minicomp.lab.probes.probe import (
 from minicomp.lab.probes.registry import all_probes, choose
 
 ALWAYS = {
+    "bpf-core": Verdict.HOLDS,
+    "bpf-sched-switch": Verdict.HOLDS,
+    "bpf-cgroup-device": Verdict.HOLDS,
+    "bpf-syscall": Verdict.HOLDS,
+    "bpf-loops": Verdict.HOLDS,
+    "bpf-stack": Verdict.HOLDS,
+    "bpf-million": Verdict.HOLDS,
+    "bpf-out-of-bounds": Verdict.HOLDS,
+    "bpf-only-helpers": Verdict.DOES_NOT_HOLD,
+    "bpf-freed": Verdict.HOLDS,
+    "bpf-type-confusion": Verdict.HOLDS,
+    "frame-sequence": Verdict.HOLDS,
     "buffers-dma-buf": Verdict.DOES_NOT_HOLD,
     "file-open": Verdict.HOLDS,
     "file-dup": Verdict.HOLDS,

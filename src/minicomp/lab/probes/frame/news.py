@@ -78,7 +78,7 @@ PROBES = (
         section=9,
         statement="BPF arena (kernel 6.9): allows BPF programs to allocate memory from a shared arena",
         method="A map of type BPF_MAP_TYPE_ARENA is made and mapped.",
-        used_by="Not used.",
+        used_by="Not used: bpftrace sends each event to the collector, nothing is kept in a program.",
         measure=measure_arena,
     ),
     Probe(
