@@ -1,8 +1,8 @@
 """The guest's process 1: runs commands for the host over a virtio-serial port and reaps every process.
 
-One JSON object a line, each way; bytes travel as base64. From the host: run, signal, write, read, reply, poweroff.
-To the host: hello, started, output, exit, file, request. Requests come from programs in the guest through a socket
-(`vmhost screenshot x.png`, see HOST_TOOL) and are answered by the host. Standard library only, one thread.
+One JSON object a line, each way; bytes travel as base64. From the host: run, signal, write, read, reply, init,
+poweroff. To the host: hello, started, output, exit, file, request. Requests come from programs in the guest through
+a socket (`vmhost screenshot x.png`, see HOST_TOOL) and are answered by the host. Standard library only, one thread.
 """
 
 from __future__ import annotations
@@ -152,6 +152,13 @@ class Agent:
     def _do_reply(self, id: int, ok: bool, text: str) -> None:
         with self._waiting.pop(id) as tool:
             tool.sendall(f"{'ok' if ok else 'failed'} {text}\n".encode())
+
+    def _do_init(self, id: int, argv: list[str]) -> None:
+        """Give process 1 to another program, as a second boot without a reboot; the agent goes on as its child."""
+        if os.fork() != 0:
+            os.execv(argv[0], argv)  # failing ends process 1, and with it the guest: the console says why
+        os.setsid()
+        self._send(event="file", id=id, data="")
 
     def _do_poweroff(self) -> None:
         os.sync()
