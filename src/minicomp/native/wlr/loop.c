@@ -30,7 +30,7 @@ void mc_server_lock(struct mc_server *server)
 
 void mc_server_unlock(struct mc_server *server)
 {
-    if (server->egl != NULL) {
+    if (server->egl != NULL && wlr_egl_is_current(server->egl)) {
         wlr_egl_unset_current(server->egl); /* a context is current on one thread at a time */
     }
     /* Recorded with the lock still held, so that policy threads stay one producer of their ring. */
