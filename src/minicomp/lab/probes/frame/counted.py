@@ -159,7 +159,7 @@ PROBES = (
         statement="A frame: commit and descriptors from the socket, import, composing, commit to the display, waiting for "
         "vblank, page-flip event, wl_callback.done",
         method="A frame of a headless minicomp's trace; its steps have to come in the document's order. On a display, with "
-        "dma-buf and EGL, `minicomp trace frame` draws it (tests/vm/test_frame_sequence.py).",
+        "dma-buf and EGL, `minicomp trace frame` draws it (tests/vm/test_kms_frame.py).",
         used_by="minicomp trace frame FILE (lab/pipeline/sequence.py).",
         requires=(has_client,),
         measure=measure_sequence,
