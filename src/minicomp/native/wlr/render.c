@@ -48,6 +48,9 @@ void mc_deadlines_apply(struct mc_server *server)
     }
     struct mc_output *output;
     wl_list_for_each (output, &server->outputs, link) {
+        if (output->deadline.server == NULL) {
+            continue; /* it is being destroyed, which damages its neighbours */
+        }
         if (output->deadline_ns == 0) {
             mc_timer_disarm(&output->deadline);
         } else {
