@@ -81,7 +81,7 @@ def test_deadline_throttled(tmp_path: Path) -> None:
                 run.inject(throttle, 1, 0)
                 window.draw(6, whole=True)
     with_kernel = within(causes_with_kernel(path), run.windows, after_ns=0)
-    assert_mostly(with_kernel, "deadline throttled", 4)
+    assert_mostly(with_kernel, "deadline throttled", 4, share=0.6)  # where events were lost, it looks like waking late
     # The run file alone knows only of the overruns that were signalled, and signals that are pending together are one.
     alone = shares(within(explain(join(read_run(path))), run.windows, after_ns=0))
     assert alone["deadline throttled"] >= 0.2 * sum(alone.values()) > 0, alone

@@ -184,7 +184,8 @@ def test_locked_memory(runtime_dir: Path, on_fault: bool) -> None:
     knobs = {"memory.lock_all": "true", "memory.lock_on_fault": str(on_fault).lower()}
     with running(runtime_dir, knobs) as compositor:
         pid = compositor.process.pid
-        assert status_kib(pid, "VmLck") > 0.9 * status_kib(pid, "VmSize") - 16384
+        # What is reserved and may not be touched (the allocator's arenas) is mapped, but not locked.
+        assert status_kib(pid, "VmLck") > 0.5 * status_kib(pid, "VmSize")
         # Without ONFAULT all 8 MiB of every thread's stack are there at once.
         assert (status_kib(pid, "VmRSS") > 40_000) is not on_fault
 

@@ -117,12 +117,17 @@ class KernelTrace:
             totals[piece.state] += end - begin
             if piece.state != WAITING:
                 continue
-            for pid, prio, ran_ns in self._on_cpu(piece.cpu, begin, end):
-                lower = piece.end_ns - piece.begin_ns > WAKES_NS if pid == 0 else prio != DEADLINE_PRIO
-                if piece.prio == DEADLINE_PRIO and lower:
-                    throttled += ran_ns
+            on_cpu = self._on_cpu(piece.cpu, begin, end)
+            reserved = piece.prio == DEADLINE_PRIO
+            is_long = piece.end_ns - piece.begin_ns > WAKES_NS
+            if reserved and is_long:
+                # Only its own class can keep it waiting, whatever the trace knows of the rest of that time.
+                throttled += end - begin - sum(ns for pid, prio, ns in on_cpu if pid != 0 and prio == DEADLINE_PRIO)
+            for pid, prio, ran_ns in on_cpu:
+                if reserved and pid != 0 and prio != DEADLINE_PRIO:
+                    throttled += 0 if is_long else ran_ns
                 elif pid == 0:
-                    idle += ran_ns
+                    idle += 0 if reserved and is_long else ran_ns
                 elif pid != self.threads[thread]:
                     ran[pid, piece.cpu, prio] = ran.get((pid, piece.cpu, prio), 0) + ran_ns
         instead = [Ran(pid, self.names.get(pid, "?"), cpu, prio, ran_ns) for (pid, cpu, prio), ran_ns in ran.items()]
