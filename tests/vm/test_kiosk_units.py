@@ -128,14 +128,3 @@ def test_the_boot_brings_the_application_with_logind(booted: Guest, tmp_path: Pa
     assert "ready:" in checked(booted, "journalctl -b -t minicomp")
     checked(booted, f"systemctl disable --now {LOGIND}")
     assert shown(booted, LOGIND)["Result"] == "success", journal(booted, LOGIND)
-
-
-def test_seatd_brings_it_as_well(booted: Guest, tmp_path: Path) -> None:
-    checked(booted, f"systemctl stop {LOGIND} getty@tty1; systemctl enable seatd")
-    checked(booted, f"systemctl enable --now --no-block {SEATD}")
-    check_lives(booted, SEATD, tmp_path, "TERM")
-    assert "minicomp" in checked(
-        booted, f"cat /sys/fs/cgroup/system.slice/{SEATD}.service/cgroup.procs | xargs -I PID cat /proc/PID/comm"
-    )
-    checked(booted, f"systemctl disable --now {SEATD}")
-    assert shown(booted, SEATD)["Result"] == "success", journal(booted, SEATD)
