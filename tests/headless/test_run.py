@@ -273,3 +273,9 @@ def test_killed_hard_it_leaves_a_readable_trace(tmp_path: Path) -> None:
     read = read_run(trace)
     assert read.cut_short is not None
     assert (read.records["point"] == 17).sum() > 10
+
+
+def test_start_up_imports_nothing_that_only_a_sandbox_needs() -> None:
+    script = "import minicomp.compositor.run, minicomp.compositor.server, sys; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert {"pathlib", "shutil", "subprocess", "minicomp.compositor.sandbox"}.isdisjoint(loaded)
