@@ -110,9 +110,6 @@ class KnobSession:
     def close(self) -> None:
         """Undoes everything, last first. Safe to call twice."""
         with self._lock:
-            subject = self._describe()
-            for knob in reversed(self._applied.values()):
-                knob.restore(subject)
             self._applied.clear()
             for line in self._hands.close():
                 log.error("a knob could not be undone: %s", line)
@@ -136,8 +133,6 @@ class KnobSession:
     def _replace(self, name: str, old: Knob | None, new: Knob | None, subject: Subject) -> Effect:
         """From one value of a knob to another, by way of the kernel's. Raises KnobRefused; the old is then in force."""
         was = self._applied.pop(name, None)
-        if was is not None:
-            was.restore(subject)
         for line in self._hands.undo(name):
             log.error("a knob could not be undone: %s", line)
         self._effects.pop(name, None)

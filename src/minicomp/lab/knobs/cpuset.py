@@ -36,8 +36,6 @@ def knobs(settings: KnobSettings) -> list[Knob]:
 class Cpuset(Knob):
     """Groups for everybody whose place is set, and the partition."""
 
-    needs_helper = True
-
     def __init__(self, settings: CpusetKnobs) -> None:
         keys = {name: getattr(settings, name) for name in settings.__struct_fields__}
         super().__init__(NAME, {name: value for name, value in keys.items() if value not in (None, "")})

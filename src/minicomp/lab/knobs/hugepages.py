@@ -59,7 +59,6 @@ class HugeSetting(Knob):
     """Settings of the machine that are files listing their choices, `always [madvise] never`."""
 
     stage = Stage.BEFORE
-    needs_helper = True
 
     def __init__(self, name: str, wanted: Any, files: dict[str, str]) -> None:
         super().__init__(name, wanted)

@@ -6,9 +6,8 @@ A family of knobs (scheduler, system, cpuset, huge pages, memory, lock) is a mod
 
 A knob changes the machine only through `Hands`: each `hands.do(name, operation)` first notes how the operation is
 undone, then performs it, in this process where the kernel lets it and otherwise in the root helper, whose journal
-outlives us. So knobs need not restore anything themselves: the undoing is done in reverse order, by `hands.undo(name)`,
-at exit, by the helper when this process is killed, or by `minicomp lab restore` when the helper is killed too. Only
-what is neither an operation nor ends with the process (there should be nothing) needs `Knob.restore`.
+outlives us. So knobs restore nothing themselves: the undoing is done in reverse order, by `hands.undo(name)`, at exit,
+by the helper when this process is killed, or by `minicomp lab restore` when the helper is killed too.
 
 Nothing here imports the compositor: it describes itself as a `Subject`.
 """
@@ -95,8 +94,8 @@ class KnobRefused(Exception):
         code = f"{errors.errorcode.get(errno, errno)}: " if errno else ""
         super().__init__(f"{knob} = {wanted}: {code}{reason}")
 
-    def as_effect(self, effective: Any = None) -> Effect:
-        return Effect(self.knob, self.wanted, effective, False, f"{self} ({self.remedy})")
+    def as_effect(self) -> Effect:
+        return Effect(self.knob, self.wanted, None, False, f"{self} ({self.remedy})")
 
     def as_error(self) -> PreconditionError:
         """For knobs.strict: one line, exit code 69."""
@@ -130,7 +129,6 @@ class Knob:
 
     name: str
     stage: Stage = Stage.RUNNING
-    needs_helper: bool = False  # as an ordinary user; root's own process needs it only for what outlives it
 
     def __init__(self, name: str, wanted: Any) -> None:
         self.name = name
@@ -150,6 +148,3 @@ class Knob:
         True when something was changed (it is read back and reported again). Raises KnobRefused.
         """
         return False
-
-    def restore(self, subject: Subject) -> None:
-        """Undoes what is not an operation (see the module's docstring)."""

@@ -213,7 +213,6 @@ class HugetlbPool(Knob):
     """
 
     stage = Stage.BEFORE
-    needs_helper = True
 
     def __init__(self, wanted: str, pages: int | None) -> None:
         super().__init__("knobs.memory.hugetlb_pool", wanted)

@@ -42,12 +42,3 @@ def sched_values(pid: int, tid: int) -> dict[str, float]:
             return {name: float(value) for name, value in re.findall(r"^(\S+)\s*:\s*(-?[\d.]+)$", file.read(), re.M)}
     except FileNotFoundError:
         return {}
-
-
-def cpu_count(cpu_list: str) -> int:
-    """How many CPUs a list such as "0,2-3" has."""
-    count = 0
-    for part in filter(None, cpu_list.split(",")):
-        first, _, last = part.partition("-")
-        count += int(last or first) - int(first) + 1
-    return count

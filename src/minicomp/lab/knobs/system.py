@@ -54,8 +54,6 @@ def knobs(settings: KnobSettings) -> list[Knob]:
 class KernelFile(Knob):
     """One of the machine's settings that is a file with one value. Read back from the file."""
 
-    needs_helper = True
-
     def __init__(self, name: str, wanted: Any, path: str, text: str) -> None:
         super().__init__(name, wanted)
         self.path = path
@@ -93,8 +91,6 @@ class KernelFile(Knob):
 class Governor(Knob):
     """The cpufreq governor of every CPU. Ramping up a frequency looks like scheduler jitter."""
 
-    needs_helper = True
-
     def __init__(self, wanted: str) -> None:
         super().__init__("knobs.system.governor", wanted)
 
@@ -125,8 +121,6 @@ class Governor(Knob):
 class CpuLatency(Knob):
     """PM QoS: CPUs do not sleep so deeply that waking up takes longer than this."""
 
-    needs_helper = True
-
     def __init__(self, wanted: int) -> None:
         super().__init__("knobs.system.cpu_dma_latency_us", wanted)
 
@@ -151,8 +145,6 @@ class CpuLatency(Knob):
 
 class TimerSlack(Knob):
     """Of loop and render thread. Programs that minicomp starts keep the default: clients are no part of the knob."""
-
-    needs_helper = True
 
     def __init__(self, wanted: int) -> None:
         super().__init__("knobs.system.timer_slack_ns", wanted)
