@@ -148,6 +148,19 @@ def test_a_folder_of_something_else_is_refused_in_one_line(tmp_path: Path) -> No
         experiment.render_text(folder)
 
 
+def test_a_table_that_lacks_columns_is_refused_in_one_line(tmp_path: Path) -> None:
+    """As one of another version of the runner's; what it does have is nobody's business."""
+    from pyarrow import parquet
+
+    folder = small(tmp_path)
+    path = folder / "runs/0002-other.parquet"
+    parquet.write_table(parquet.read_table(path).drop_columns(["evidence", "commit_ns"]), path)
+    with pytest.raises(MinicompError) as refused:
+        experiment.render_text(folder)
+    said = "not what `minicomp lab run` writes: lacks the columns commit_ns, evidence"
+    assert str(refused.value) == f"{path}: {said}"
+
+
 class _Page(HTMLParser):
     """Balanced tags, and everything that could reach outside."""
 

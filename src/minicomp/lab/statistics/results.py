@@ -169,13 +169,16 @@ def read_frames(path: Path) -> Frames:
         raise MinicompError(
             f"reading results needs {error.name}", todo="install minicomp[lab]", exit_code=ExitCode.UNAVAILABLE
         ) from error
+    wanted = (*COLUMNS, *WORD_COLUMNS)
     try:
-        table = parquet.read_table(path, columns=[*COLUMNS, *WORD_COLUMNS])
+        with parquet.ParquetFile(path) as file:
+            # Asked for first: reading a column that is not there ends with the whole schema instead of a line.
+            lacking = set(wanted) - set(file.schema_arrow.names)
+            if lacking:
+                raise _unreadable(path, f"lacks the columns {', '.join(sorted(lacking))}")
+            table = file.read(columns=list(wanted))
     except (OSError, arrow.ArrowException) as error:
         raise _unreadable(path, str(error)) from error
-    lacking = {*COLUMNS, *WORD_COLUMNS} - set(table.column_names)
-    if lacking:
-        raise _unreadable(path, f"lacks the columns {', '.join(sorted(lacking))}")
     numbers = {
         name: np.asarray(table.column(name).to_numpy(zero_copy_only=False), dtype=np.float64) for name in COLUMNS
     }
