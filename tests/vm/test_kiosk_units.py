@@ -26,12 +26,15 @@ LOGIND, SEATD = "minicomp-kiosk", "minicomp-kiosk-seatd"
 NOT_NEEDED = "postgresql systemd-timesyncd e2scrub_reap"
 
 
-def install(unit: str) -> str:
-    """docs/kiosk.md, "Install", for one unit; pixman by a drop-in, because llvmpipe takes half a minute here."""
+def install(unit: str, tree: Path) -> str:
+    """docs/kiosk.md, "Install", for one unit; by a drop-in pixman, because llvmpipe takes half a minute here, and the
+    tree's own place, where the venv's scripts look for their interpreter: it may lie in the /tmp that the unit hides.
+    """
     return (
         f"cp /opt/minicomp/configs/systemd/{unit}.service /etc/systemd/system/; "
         f"mkdir -p /etc/systemd/system/{unit}.service.d; "
-        f"printf '[Service]\\nEnvironment=WLR_RENDERER=pixman\\n' >/etc/systemd/system/{unit}.service.d/lab.conf"
+        f"printf '[Service]\\nEnvironment=WLR_RENDERER=pixman\\nBindReadOnlyPaths={tree}\\n' "
+        f">/etc/systemd/system/{unit}.service.d/lab.conf"
     )
 
 
@@ -56,7 +59,7 @@ def booted() -> Iterator[Guest]:
             "useradd --create-home --groups video,render kiosk; "
             "install -D -m 644 /opt/minicomp/configs/kiosk.toml /etc/minicomp/kiosk.toml; "
             "sed -i '/^\\[app\\]/r /root/app.toml' /etc/minicomp/kiosk.toml; "
-            f"{install(LOGIND)}; {install(SEATD)}; systemctl disable seatd; systemctl enable {LOGIND}; "
+            f"{install(LOGIND, guest.tree)}; {install(SEATD, guest.tree)}; systemctl disable seatd; systemctl enable {LOGIND}; "
             "systemctl set-default multi-user.target; "
             f"for unit in {NOT_NEEDED}; do ln -sf /dev/null /etc/systemd/system/$unit.service; done; "
             "pkill -x systemd-udevd || pkill -f /systemd-udevd",
@@ -128,3 +131,14 @@ def test_the_boot_brings_the_application_with_logind(booted: Guest, tmp_path: Pa
     assert "ready:" in checked(booted, "journalctl -b -t minicomp")
     checked(booted, f"systemctl disable --now {LOGIND}")
     assert shown(booted, LOGIND)["Result"] == "success", journal(booted, LOGIND)
+
+
+def test_seatd_brings_it_as_well(booted: Guest, tmp_path: Path) -> None:
+    checked(booted, f"systemctl stop {LOGIND} getty@tty1; systemctl enable seatd")
+    checked(booted, f"systemctl enable --now --no-block {SEATD}")
+    check_lives(booted, SEATD, tmp_path, "TERM")
+    assert "minicomp" in checked(
+        booted, f"cat /sys/fs/cgroup/system.slice/{SEATD}.service/cgroup.procs | xargs -I PID cat /proc/PID/comm"
+    )
+    checked(booted, f"systemctl disable --now {SEATD}")
+    assert shown(booted, SEATD)["Result"] == "success", journal(booted, SEATD)
