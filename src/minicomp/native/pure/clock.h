@@ -26,6 +26,14 @@ static inline uint64_t mc_now_ns(void)
     return (uint64_t)ts.tv_sec * MC_NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
 }
 
+/* CPU time that the calling thread has used; getrusage's is up to a tick old. */
+static inline uint64_t mc_thread_cpu_ns(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+    return (uint64_t)ts.tv_sec * MC_NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
+}
+
 static inline struct timespec mc_timespec(uint64_t t_ns)
 {
     struct timespec ts = {.tv_sec = (time_t)(t_ns / MC_NSEC_PER_SEC),

@@ -7,9 +7,6 @@
 
 #include "server.h"
 
-/* A wake-up this much early sends as well: another one would cost more than it gains. */
-#define EARLY_NS (20 * MC_NSEC_PER_USEC)
-
 struct walk {
     struct mc_output *output;
     uint64_t now_ns;
@@ -50,7 +47,7 @@ static void visit(struct walk *walk, struct wlr_scene_surface *scene_surface)
     if (due_ns == 0) {
         return; /* asked for since the last frame: planned with the next */
     }
-    if (due_ns <= walk->now_ns + EARLY_NS) {
+    if (due_ns <= walk->now_ns + MC_EARLY_NS) {
         send(walk, surface);
     } else if (walk->earliest_ns == 0 || due_ns < walk->earliest_ns) {
         walk->earliest_ns = due_ns;
@@ -93,7 +90,7 @@ void mc_callbacks_plan(struct mc_output *output, uint64_t shown_vblank_ns)
 
 void mc_callbacks_send_due(struct mc_output *output)
 {
-    if (output->callback_ns != 0 && output->callback_ns <= mc_server_now_ns(output->server) + EARLY_NS) {
+    if (output->callback_ns != 0 && output->callback_ns <= mc_server_now_ns(output->server) + MC_EARLY_NS) {
         run(output, 0);
     }
 }

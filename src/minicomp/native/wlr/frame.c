@@ -5,15 +5,11 @@
  * held. */
 #include <stdlib.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <wlr/types/wlr_output.h>
 #include <wlr/types/wlr_output_damage.h>
 
 #include "server.h"
 #include "vdisplay.h"
-
-/* A wake-up this much early begins the frame: another one would cost more than it gains. */
-#define EARLY_NS (20 * MC_NSEC_PER_USEC)
 
 /* How much earlier than planned a frame may begin when every client that was asked has answered: it saves the
  * wake-up at its start, and makes the vblank the surer. What it costs is that a commit nobody was asked for
@@ -50,12 +46,10 @@ static void trace_sched(struct mc_output *output)
     if (!mc_trace_on(&server->trace)) {
         return;
     }
-    struct timespec cpu; /* getrusage's CPU time is up to a tick old */
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu);
     struct rusage rusage;
     getrusage(RUSAGE_THREAD, &rusage);
     struct usage now = {
-        .cpu_ns = (uint64_t)cpu.tv_sec * MC_NSEC_PER_SEC + (uint64_t)cpu.tv_nsec,
+        .cpu_ns = mc_thread_cpu_ns(),
         .nvcsw = (uint64_t)rusage.ru_nvcsw,
         .nivcsw = (uint64_t)rusage.ru_nivcsw,
         .minflt = (uint64_t)rusage.ru_minflt,
@@ -83,7 +77,7 @@ void mc_deadline_changed(struct mc_output *output)
     }
     output->deadline_ns = next_ns;
     if (output->redraw.state == MC_REDRAW_WAIT_PRESENT &&
-        (output->redraw.reasons != 0 || output->flight_feedback || next_ns < output->flight.vblank_ns)) {
+        (output->flight_feedback || next_ns < output->flight.vblank_ns)) {
         mc_vdisplay_hurry(output->wlr_output); /* else this deadline is soon enough to hear of the flip */
     }
     mc_deadlines_changed(output->server);
@@ -179,7 +173,7 @@ static void redraw(struct mc_output *output)
     struct mc_server *server = output->server;
     struct wlr_output *wlr_output = output->wlr_output;
     if (output->redraw.state != MC_REDRAW_QUEUED || wlr_output->frame_pending ||
-        output->plan.start_ns > mc_server_now_ns(server) + EARLY_NS) {
+        output->plan.start_ns > mc_server_now_ns(server) + MC_EARLY_NS) {
         return;
     }
     if (!wlr_output->enabled || output->scene_output == NULL) {
@@ -258,7 +252,7 @@ void mc_frames_run_early(struct mc_server *server)
             output->plan.start_ns = now_ns;
             output->early_frames++;
         }
-        if (output->plan.start_ns <= now_ns + EARLY_NS) {
+        if (output->plan.start_ns <= now_ns + MC_EARLY_NS) {
             mc_frame_run_due(output);
         }
     }

@@ -84,13 +84,14 @@ static void handle_output_destroy(struct wl_listener *listener, void *data)
     struct mc_output *output = wl_container_of(listener, output, destroy);
     struct mc_server *server = output->server;
     (void)data;
+    wl_list_remove(
+        &output->link); /* first: what follows damages its neighbours, whose deadlines are then looked at */
     mc_frame_finish(output);
     mc_capture_drop(output);
     mc_unlisten(&output->commit);
     mc_unlisten(&output->destroy);
     wlr_output_layout_remove(server->output_layout, output->wlr_output);
     forget_primary(&server->scene->node, output->wlr_output);
-    wl_list_remove(&output->link);
     output->wlr_output->data = NULL;
     mc_handles_remove(&server->handles, output->handle);
     mc_scene_refresh_outputs(server);

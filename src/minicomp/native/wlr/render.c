@@ -48,9 +48,6 @@ void mc_deadlines_apply(struct mc_server *server)
     }
     struct mc_output *output;
     wl_list_for_each (output, &server->outputs, link) {
-        if (output->deadline.server == NULL) {
-            continue; /* it is being destroyed, which damages its neighbours */
-        }
         if (output->deadline_ns == 0) {
             mc_timer_disarm(&output->deadline);
         } else {
@@ -67,11 +64,16 @@ void mc_deadlines_changed(struct mc_server *server)
     }
 }
 
+static void fire_now(struct mc_server *server)
+{
+    struct itimerspec now = {.it_value = {.tv_nsec = 1}};
+    timerfd_settime(server->render_timer_fd, TFD_TIMER_ABSTIME, &now, NULL);
+}
+
 void mc_render_wake(struct mc_server *server)
 {
     server->render_armed_ns = 1; /* no deadline is so early: the next look sets the timer anew */
-    struct itimerspec now = {.it_value = {.tv_nsec = 1}};
-    timerfd_settime(server->render_timer_fd, TFD_TIMER_ABSTIME, &now, NULL);
+    fire_now(server);
 }
 
 /* What the frame caused and the loop thread would otherwise have to wake up for. Flushing one client can fill
@@ -144,8 +146,7 @@ void mc_render_stop(struct mc_server *server)
         return;
     }
     atomic_store(&server->render_stop, true);
-    struct itimerspec now = {.it_value = {.tv_nsec = 1}};
-    timerfd_settime(server->render_timer_fd, TFD_TIMER_ABSTIME, &now, NULL);
+    fire_now(server); /* the lock is not held: only the timer is touched */
     pthread_join(server->render_thread, NULL);
     server->render_running = false;
 }

@@ -291,6 +291,9 @@ struct mc_output {
     struct wl_listener frame, needs_frame, present, commit, destroy;
 };
 
+/* What is due so soon after a wake-up is done with it: another one would cost more than it gains. */
+#define MC_EARLY_NS (20 * MC_NSEC_PER_USEC)
+
 struct mc_output *mc_output_from(struct mc_server *server, struct wlr_output *wlr_output);
 /* The output under a layout point, else the nearest, else NULL without any. */
 struct mc_output *mc_output_at(struct mc_server *server, double lx, double ly);

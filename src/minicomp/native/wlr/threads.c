@@ -25,9 +25,7 @@ void mc_thread_worked(struct mc_server *server, uint64_t woke_ns)
     struct mc_threads *threads = &server->threads;
     struct mc_usage *usage = &threads->usage[mc_thread_source()];
     if (usage->period_ns != 0) {
-        struct timespec cpu;
-        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu);
-        mc_usage_note(usage, woke_ns, (uint64_t)cpu.tv_sec * MC_NSEC_PER_SEC + (uint64_t)cpu.tv_nsec);
+        mc_usage_note(usage, woke_ns, mc_thread_cpu_ns());
     }
     uint64_t at_ns, overruns = mc_overrun_count(&at_ns);
     if (overruns != threads->overruns_traced) {

@@ -327,6 +327,13 @@ static struct vdisplay *vdisplay_of(struct mc_server *server)
     return display;
 }
 
+/* NULL: no such connector, or not a modelled display. */
+static struct voutput *plugged(struct mc_server *server, int connector)
+{
+    struct vdisplay *display = vdisplay_of(server);
+    return display != NULL ? find(display, connector) : NULL;
+}
+
 void mc_vdisplay_settle(struct mc_server *server)
 {
     struct vdisplay *display = vdisplay_of(server);
@@ -354,8 +361,7 @@ int mc_vdisplay_plug(struct mc_server *server, int connector, int width, int hei
 int mc_vdisplay_unplug(struct mc_server *server, int connector)
 {
     mc_verb_begin(server);
-    struct vdisplay *display = vdisplay_of(server);
-    struct voutput *output = display != NULL ? find(display, connector) : NULL;
+    struct voutput *output = plugged(server, connector);
     if (output != NULL) {
         wlr_output_destroy(&output->base);
     }
@@ -366,8 +372,7 @@ int mc_vdisplay_unplug(struct mc_server *server, int connector)
 int mc_vdisplay_inject_fault(struct mc_server *server, int connector, int vblanks, int count)
 {
     mc_verb_begin(server);
-    struct vdisplay *display = vdisplay_of(server);
-    struct voutput *output = display != NULL ? find(display, connector) : NULL;
+    struct voutput *output = plugged(server, connector);
     if (output != NULL) {
         output->fault_vblanks = vblanks;
         output->fault_count = count;
@@ -379,8 +384,7 @@ int mc_vdisplay_inject_fault(struct mc_server *server, int connector, int vblank
 int mc_vdisplay_shift(struct mc_server *server, int connector, uint64_t shift_ns)
 {
     mc_verb_begin(server);
-    struct vdisplay *display = vdisplay_of(server);
-    struct voutput *output = display != NULL ? find(display, connector) : NULL;
+    struct voutput *output = plugged(server, connector);
     if (output != NULL) {
         output->vblank.base_ns += shift_ns;
         if (output->flip_pending) {
@@ -394,8 +398,7 @@ int mc_vdisplay_shift(struct mc_server *server, int connector, uint64_t shift_ns
 uint64_t mc_vdisplay_next_vblank(struct mc_server *server, int connector, uint64_t t_ns)
 {
     mc_verb_begin(server);
-    struct vdisplay *display = vdisplay_of(server);
-    struct voutput *output = display != NULL ? find(display, connector) : NULL;
+    struct voutput *output = plugged(server, connector);
     uint64_t vblank_ns = 0;
     if (output != NULL) {
         vblank_ns = mc_vblank_time(&output->vblank, mc_vblank_seq_at_or_after(&output->vblank, t_ns));
