@@ -2,7 +2,8 @@
 
 A thread is running, waiting for a CPU (woken, or preempted), or asleep. It waits on one CPU: that of its wake-up or of
 its preemption; what ran there meanwhile ran instead of it. A thread of the deadline class (priority -1) that waits
-while a lower class runs there, or for more than a millisecond nothing, is throttled: it has spent its budget.
+while a lower class runs there is throttled: it has spent its budget. So it is in a wait of more than a millisecond,
+except while its own class runs there: an idle CPU would have taken it, and what the trace does not know is no excuse.
 
 Not every kernel traces every switch away from the idle task. A thread that leaves a CPU without having come to it came
 when it was woken, and what leaves an idle CPU had been running there.
@@ -117,23 +118,22 @@ class KernelTrace:
             totals[piece.state] += end - begin
             if piece.state != WAITING:
                 continue
-            on_cpu = self._on_cpu(piece.cpu, begin, end)
-            reserved = piece.prio == DEADLINE_PRIO
-            is_long = piece.end_ns - piece.begin_ns > WAKES_NS
-            if reserved and is_long:
-                # Only its own class can keep it waiting, whatever the trace knows of the rest of that time.
-                throttled += end - begin - sum(ns for pid, prio, ns in on_cpu if pid != 0 and prio == DEADLINE_PRIO)
-            for pid, prio, ran_ns in on_cpu:
-                if reserved and pid != 0 and prio != DEADLINE_PRIO:
-                    throttled += 0 if is_long else ran_ns
-                elif pid == 0:
-                    idle += 0 if reserved and is_long else ran_ns
+            others = self._on_cpu(piece.cpu, begin, end)
+            if piece.prio == DEADLINE_PRIO:
+                # Only its own class keeps it waiting, or an idle CPU for a moment. The rest of a long wait is throttled
+                # also where the trace does not know who ran.
+                is_long = piece.end_ns - piece.begin_ns > WAKES_NS
+                waited = end - begin if is_long else sum(ns for _pid, _prio, ns in others)
+                others = [one for one in others if one[1] == DEADLINE_PRIO or (one[0] == 0 and not is_long)]
+                throttled += waited - sum(ns for _pid, _prio, ns in others)
+            for pid, prio, ran_ns in others:
+                if pid == 0:
+                    idle += ran_ns
                 elif pid != self.threads[thread]:
                     ran[pid, piece.cpu, prio] = ran.get((pid, piece.cpu, prio), 0) + ran_ns
         instead = [Ran(pid, self.names.get(pid, "?"), cpu, prio, ran_ns) for (pid, cpu, prio), ran_ns in ran.items()]
         instead.sort(key=lambda other: -other.ran_ns)
-        waited = totals[WAITING] - throttled
-        return ThreadTime(totals[RUNNING], waited, throttled, idle, totals[ASLEEP], instead)
+        return ThreadTime(totals[RUNNING], totals[WAITING] - throttled, throttled, idle, totals[ASLEEP], instead)
 
     def _on_cpu(self, cpu: int, begin_ns: int, end_ns: int) -> list[tuple[int, int, int]]:
         """(pid, prio, ns) of what ran on a CPU."""
