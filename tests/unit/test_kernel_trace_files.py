@@ -167,6 +167,27 @@ def test_a_deadline_thread_that_gives_way_to_a_lower_class_is_throttled(
     assert (account.throttled_ns, account.waiting_ns) == (throttled_ns, 5_000_000 - throttled_ns)
 
 
+@pytest.mark.parametrize(
+    ("wait_us", "other", "of", "throttled_us"),
+    [(4_000, 0, FAIR, 4_000), (4_000, HOG, FAIR, 4_000), (4_000, HOG, DEADLINE, 0),
+     (500, 0, FAIR, 0), (500, HOG, FAIR, 500), (500, HOG, DEADLINE, 0)],
+)  # fmt: skip
+def test_only_its_own_class_keeps_a_deadline_thread_waiting_and_an_idle_cpu_for_a_moment(
+    tmp_path: Path, wait_us: int, other: int, of: int, throttled_us: int
+) -> None:
+    end_ns = 1_000 + wait_us * 1_000
+    trace = kernel_file(
+        tmp_path / "k",
+        switch(0, 0, OURS, FAIR, DEADLINE),
+        switch(1_000, OURS, other, DEADLINE, of, 0),
+        switch(end_ns, other, OURS, of, DEADLINE, 0),
+        switch(end_ns + 1_000, OURS, 0, DEADLINE, FAIR),
+    )
+    account = trace.account("mc-render", 0, end_ns)
+    assert account is not None
+    assert (account.throttled_ns, account.waiting_ns) == (throttled_us * 1_000, (wait_us - throttled_us) * 1_000)
+
+
 def test_switches_from_idle_that_the_kernel_did_not_trace_are_inferred(tmp_path: Path) -> None:
     trace = kernel_file(
         tmp_path / "k",
