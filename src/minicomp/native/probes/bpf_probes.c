@@ -11,8 +11,9 @@
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "clock.h"
 
 #define MOST 4200
 #define STACK_BYTES 512
@@ -467,13 +468,6 @@ int mc_bpf_on_cgroup(int program_fd, int cgroup_fd)
 
 /* ---- what it is compared with ---- */
 
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
 __attribute__((noinline)) static uint64_t chain_in_c(uint64_t x)
 {
     for (int i = 0; i < MC_BPF_CHAIN_STEPS; i++) {
@@ -486,12 +480,12 @@ __attribute__((noinline)) static uint64_t chain_in_c(uint64_t x)
 double mc_bpf_native_chain(uint32_t repeat, uint32_t *value_ret)
 {
     volatile uint64_t start = 1, end = 0;
-    uint64_t began_ns = now_ns();
+    uint64_t began_ns = mc_now_ns();
     for (uint32_t i = 0; i < repeat; i++) {
         end = chain_in_c(start);
     }
     *value_ret = (uint32_t)end;
-    return (double)(now_ns() - began_ns) / repeat;
+    return (double)(mc_now_ns() - began_ns) / repeat;
 }
 
 __attribute__((noinline)) static int nothing(const void *context, const void *text)
@@ -503,11 +497,11 @@ __attribute__((noinline)) static int nothing(const void *context, const void *te
 double mc_bpf_native_call(uint32_t repeat)
 {
     int (*volatile function)(const void *, const void *) = nothing;
-    uint64_t began_ns = now_ns();
+    uint64_t began_ns = mc_now_ns();
     for (uint32_t i = 0; i < repeat; i++) {
         function(&repeat, NULL);
     }
-    return (double)(now_ns() - began_ns) / repeat;
+    return (double)(mc_now_ns() - began_ns) / repeat;
 }
 
 static int echo(int reading, int writing)
@@ -546,7 +540,7 @@ int mc_bpf_switches(uint32_t rounds, double *ns_ret)
     }
     close(there[0]);
     close(back[1]);
-    uint64_t began_ns = now_ns();
+    uint64_t began_ns = mc_now_ns();
     for (uint32_t i = 0; child > 0 && i < rounds; i++) {
         char byte = 0;
         if (write(there[1], &byte, 1) != 1 || read(back[0], &byte, 1) != 1) {
@@ -554,7 +548,7 @@ int mc_bpf_switches(uint32_t rounds, double *ns_ret)
             break;
         }
     }
-    *ns_ret = (double)(now_ns() - began_ns) / rounds / 2;
+    *ns_ret = (double)(mc_now_ns() - began_ns) / rounds / 2;
     close(there[1]);
     close(back[0]);
     if (child > 0) {

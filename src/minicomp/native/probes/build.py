@@ -1,4 +1,4 @@
-"""Builds minicomp.native.probes._probes. Every header here is read by cffi as it is; every C file is compiled in."""
+"""Builds minicomp.native.probes._probes. cffi reads every *_probes.h here as it is; every C file is compiled in."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # minicomp is not 
 from minicomp.native.sources import COMPILE_ARGS, DEFINES, c_files, declarations
 
 HERE = Path(__file__).resolve().parent
-HEADERS = sorted(HERE.glob("*.h"))
+HEADERS = sorted(HERE.glob("*_probes.h"))
 
 ffi = FFI()
 for header in HEADERS:

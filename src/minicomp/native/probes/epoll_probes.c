@@ -12,21 +12,9 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/select.h>
-#include <time.h>
 #include <unistd.h>
 
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static void sleep_us(long us)
-{
-    struct timespec t = {.tv_nsec = us * 1000};
-    nanosleep(&t, NULL);
-}
+#include "probe_time.h"
 
 /* The fds of a delivery test: *fds_ret is allocated, with -1 where none could be opened. */
 static int open_fds(int count, int **fds_ret)
@@ -107,9 +95,9 @@ int mc_probe_delivery(int waiter, int watched, int rounds, uint64_t *wait_ns_ret
             error = -errno;
             break;
         }
-        uint64_t begin_ns = now_ns();
+        uint64_t begin_ns = mc_now_ns();
         int found = wait_once(waiter, epoll_fd, polls, bits, interest, words, highest, watched, fd);
-        wait_ns_ret[round] = now_ns() - begin_ns;
+        wait_ns_ret[round] = mc_now_ns() - begin_ns;
         if (found != 1) {
             error = found < 0 ? found : -EPROTO;
         } else if (read(fd, &value, sizeof(value)) != sizeof(value)) {
@@ -146,9 +134,9 @@ int mc_probe_insertion(int watched, int rounds, uint64_t *add_ns_ret)
         error = epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fds[i], &event) != 0 ? -errno : 0;
     }
     for (int round = 0; round < rounds && error == 0; round++) {
-        uint64_t begin_ns = now_ns();
+        uint64_t begin_ns = mc_now_ns();
         int added = epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fds[watched], &event);
-        add_ns_ret[round] = now_ns() - begin_ns;
+        add_ns_ret[round] = mc_now_ns() - begin_ns;
         if (added != 0 || epoll_ctl(epoll_fd, EPOLL_CTL_DEL, fds[watched], NULL) != 0) {
             error = -errno;
         }
@@ -236,12 +224,12 @@ static bool settle(struct herd *herd, int threads)
 {
     for (int i = 0; i < 1000; i++) {
         if (atomic_load(&herd->asleep) == threads) {
-            sleep_us(300); /* from the counter into the system call */
+            mc_sleep_us(300); /* from the counter into the system call */
             if (atomic_load(&herd->asleep) == threads) {
                 return true;
             }
         }
-        sleep_us(100);
+        mc_sleep_us(100);
     }
     return false;
 }
@@ -279,7 +267,7 @@ int mc_probe_herd(int kind, int threads, int rounds, uint32_t *woken_ret, uint32
             error = -errno;
         }
         while (error == 0 && atomic_load(&herd.took) == 0) {
-            sleep_us(20);
+            mc_sleep_us(20);
         }
         error = settle(&herd, threads) ? error : -ETIMEDOUT;
         returned_ret[round] = (uint32_t)atomic_load(&herd.returned);
@@ -290,7 +278,7 @@ int mc_probe_herd(int kind, int threads, int rounds, uint32_t *woken_ret, uint32
         uint64_t one = 1;
         ssize_t written = write(herd.event_fd, &one, sizeof(one));
         (void)written; /* EAGAIN: readable anyway */
-        sleep_us(50);
+        mc_sleep_us(50);
     }
     for (int i = 0; i < running; i++) {
         pthread_join(members[i].thread, NULL);

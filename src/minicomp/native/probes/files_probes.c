@@ -8,17 +8,11 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
-#define CHUNK (128u << 10) /* below the usual limit of a socket's buffer (212,992 bytes) */
+#include "clock.h"
 
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
+#define CHUNK (128u << 10) /* below the usual limit of a socket's buffer (212,992 bytes) */
 
 int mc_probe_same_file(int first_pid, int first_fd, int second_pid, int second_fd)
 {
@@ -90,7 +84,7 @@ int mc_probe_pass(int kind, uint64_t bytes, int rounds, uint64_t *pass_ns_ret)
         error = frame == MAP_FAILED || target == MAP_FAILED ? -errno : 0;
     }
     for (int round = 0; round < rounds && error == 0; round++) {
-        uint64_t begin_ns = now_ns();
+        uint64_t begin_ns = mc_now_ns();
         if (kind == MC_PROBE_PASS_FD) {
             error = pass_fd(sockets, fd);
         } else if (kind == MC_PROBE_PASS_SOCKET) {
@@ -102,7 +96,7 @@ int mc_probe_pass(int kind, uint64_t bytes, int rounds, uint64_t *pass_ns_ret)
                              : "r"(target)
                              : "memory"); /* a copy that nobody reads must be made as well */
         }
-        pass_ns_ret[round] = now_ns() - begin_ns;
+        pass_ns_ret[round] = mc_now_ns() - begin_ns;
     }
     if (target != MAP_FAILED) {
         munmap(target, bytes);

@@ -10,15 +10,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
+
 /* After SIGTERM, until it is killed. */
 #define GRACE_NS 3000000000ULL
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
 
 static void on_alarm(int number)
 {
@@ -87,13 +82,13 @@ int mc_frame_count(const char *const *argv, int output_fd, uint32_t settle_ms, u
         kill(pid, SIGKILL);
         return -1000 - EPERM;
     }
-    const uint64_t begin_ns = now_ns() + settle_ms * 1000000ULL, end_ns = begin_ns + count_ms * 1000000ULL;
+    const uint64_t begin_ns = mc_now_ns() + settle_ms * 1000000ULL, end_ns = begin_ns + count_ms * 1000000ULL;
     bool ended = false;
     ptrace(PTRACE_SYSCALL, pid, NULL, 0);
     wake_in(20000000);
     bool counting = false;
     for (;;) {
-        uint64_t t_ns = now_ns();
+        uint64_t t_ns = mc_now_ns();
         if (!ended && t_ns >= end_ns) {
             ended = true;
             counts_ret->end_ns = t_ns;

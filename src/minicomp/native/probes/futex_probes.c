@@ -14,36 +14,12 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "probe_time.h"
 #include "syscall_count.h"
 
 #define MS 1000000u
-
-static uint64_t clock_ns(clockid_t clock)
-{
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static uint64_t now_ns(void)
-{
-    return clock_ns(CLOCK_MONOTONIC);
-}
-
-static struct timespec in_ns(clockid_t clock, uint64_t ns)
-{
-    uint64_t then_ns = clock_ns(clock) + ns;
-    return (struct timespec){(time_t)(then_ns / 1000000000u), (long)(then_ns % 1000000000u)};
-}
-
-static void sleep_us(long us)
-{
-    struct timespec t = {.tv_nsec = us * 1000};
-    nanosleep(&t, NULL);
-}
 
 /* A field of /proc/self/task/TID/stat after the name, counted as in proc(5); 'S' for field 3 of a sleeper. */
 static bool read_stat(int tid, int field, char *value, size_t size)
@@ -68,13 +44,13 @@ static bool read_stat(int tid, int field, char *value, size_t size)
 
 static bool wait_until_asleep(int tid)
 {
-    uint64_t give_up_ns = now_ns() + 1000 * MS;
+    uint64_t give_up_ns = mc_now_ns() + 1000 * MS;
     char state[4];
-    while (now_ns() < give_up_ns) {
+    while (mc_now_ns() < give_up_ns) {
         if (tid != 0 && read_stat(tid, 3, state, sizeof(state)) && state[0] == 'S') {
             return true;
         }
-        sleep_us(20);
+        mc_sleep_us(20);
     }
     return false;
 }
@@ -92,7 +68,7 @@ struct sync_work {
 
 static int blocked_once(int kind, pthread_mutex_t *mutex, sem_t *semaphore, pthread_cond_t *condition)
 {
-    struct timespec until = in_ns(CLOCK_REALTIME, MS);
+    struct timespec until = mc_real_time_in(MS);
     if (kind == MC_PROBE_MUTEX) {
         return pthread_mutex_timedlock(mutex, &until) == ETIMEDOUT ? 0 : EPROTO; /* held: by ourselves */
     }
@@ -148,12 +124,12 @@ int mc_probe_uncontended(int batch, int rounds, uint64_t *batch_ns_ret)
 {
     pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
     for (int round = 0; round < rounds; round++) {
-        uint64_t begin_ns = now_ns();
+        uint64_t begin_ns = mc_now_ns();
         for (int i = 0; i < batch; i++) {
             pthread_mutex_lock(&mutex);
             pthread_mutex_unlock(&mutex);
         }
-        batch_ns_ret[round] = now_ns() - begin_ns;
+        batch_ns_ret[round] = mc_now_ns() - begin_ns;
     }
     return 0;
 }
@@ -178,7 +154,7 @@ static void *waiter_main(void *data)
             continue;
         }
         pthread_mutex_lock(&waiter->mutex);
-        atomic_store(&waiter->got_ns, now_ns());
+        atomic_store(&waiter->got_ns, mc_now_ns());
         pthread_mutex_unlock(&waiter->mutex);
     }
     return NULL;
@@ -235,7 +211,7 @@ int mc_probe_hand_over(int adaptive, int rounds, uint64_t *hand_over_ns_ret, int
     for (int round = 0; round < rounds && error == 0; round++) {
         pthread_mutex_lock(&waiter.mutex);
         error = begin_wait(&waiter) ? 0 : -ETIMEDOUT;
-        uint64_t begin_ns = now_ns();
+        uint64_t begin_ns = mc_now_ns();
         pthread_mutex_unlock(&waiter.mutex);
         end_wait(&waiter);
         hand_over_ns_ret[round] = atomic_load(&waiter.got_ns) - begin_ns;
@@ -308,7 +284,7 @@ static void *contender(void *data)
         contest_lock(contest);
         contest->counter++;
         if (i % 64 == 0) {
-            sleep_us(50); /* the others do go to sleep, on one CPU as well */
+            mc_sleep_us(50); /* the others do go to sleep, on one CPU as well */
         }
         contest_unlock(contest);
     }
@@ -324,10 +300,7 @@ int mc_probe_lost(int tells, int limit_ms, uint64_t *locks_ret, uint64_t *sleeps
         error = -pthread_create(&threads[running], NULL, contender, &contest);
     }
     running -= error != 0;
-    uint64_t end_ns = now_ns() + (uint64_t)limit_ms * MS;
-    while (now_ns() < end_ns) {
-        sleep_us(1000);
-    }
+    mc_sleep_us((uint64_t)limit_ms * 1000);
     atomic_store(&contest.over, true);
     for (int i = 0; i < running; i++) {
         pthread_join(threads[i], NULL);
@@ -360,7 +333,7 @@ static void *member_main(void *data)
             ring->done++;
             pthread_cond_broadcast(&ring->turned);
         } else {
-            struct timespec until = in_ns(CLOCK_REALTIME, 2000 * MS);
+            struct timespec until = mc_real_time_in(2000 * MS);
             result = pthread_cond_timedwait(&ring->turned, &ring->mutex, &until);
         }
     }
@@ -431,7 +404,7 @@ int mc_probe_wake_one(int waiters, int *said_ret, int *woke_ret, int *mismatch_r
         error = wait_until_asleep(atomic_load(&sleepers[i].tid)) ? 0 : -ETIMEDOUT;
     }
     *said_ret = (int)futex(&word, FUTEX_WAKE, 1, NULL);
-    sleep_us(20000);
+    mc_sleep_us(20000);
     *woke_ret = atomic_load(&woke);
     atomic_store(&word, 0);
     *mismatch_ret = futex(&word, FUTEX_WAIT, 1, NULL) == 0 ? 0 : errno;
@@ -454,13 +427,6 @@ struct inversion {
     _Atomic uint64_t delay_ns;
 };
 
-static void work(uint64_t cpu_ns)
-{
-    uint64_t begin_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
-    while (clock_ns(CLOCK_THREAD_CPUTIME_ID) - begin_ns < cpu_ns) {
-    }
-}
-
 static void *low_main(void *data)
 {
     struct inversion *inversion = data;
@@ -470,10 +436,10 @@ static void *low_main(void *data)
     while (!atomic_load(&inversion->high_waits)) {
         sched_yield();
     }
-    work(10 * MS);
+    mc_use_cpu(10 * MS);
     pthread_mutex_unlock(&inversion->mutex);
     while (!atomic_load(&inversion->over)) {
-        sleep_us(1000); /* its priority is still being read */
+        mc_sleep_us(1000); /* its priority is still being read */
     }
     return NULL;
 }
@@ -482,7 +448,7 @@ static void *mid_main(void *data)
 {
     struct inversion *inversion = data;
     sem_wait(&inversion->mid_may);
-    work(40 * MS);
+    mc_use_cpu(40 * MS);
     return NULL;
 }
 
@@ -491,9 +457,9 @@ static void *high_main(void *data)
     struct inversion *inversion = data;
     sem_wait(&inversion->high_may);
     atomic_store(&inversion->high_waits, true); /* on one CPU nobody below runs before we do wait */
-    uint64_t begin_ns = now_ns();
+    uint64_t begin_ns = mc_now_ns();
     pthread_mutex_lock(&inversion->mutex);
-    atomic_store(&inversion->delay_ns, now_ns() - begin_ns);
+    atomic_store(&inversion->delay_ns, mc_now_ns() - begin_ns);
     pthread_mutex_unlock(&inversion->mutex);
     atomic_store(&inversion->high_done, true);
     return NULL;
@@ -547,7 +513,7 @@ int mc_probe_inversion(int inherit, uint64_t *delay_ns_ret, int *low_priority_re
         return error;
     }
     while (!atomic_load(&inversion.low_holds)) {
-        sleep_us(500);
+        mc_sleep_us(500);
     }
     sem_post(&inversion.high_may);
     sem_post(&inversion.mid_may);
@@ -559,7 +525,7 @@ int mc_probe_inversion(int inherit, uint64_t *delay_ns_ret, int *low_priority_re
             -1 - atoi(value) > highest) {
             highest = -1 - atoi(value);
         }
-        sleep_us(500);
+        mc_sleep_us(500);
     }
     atomic_store(&inversion.over, true);
     pthread_join(high, NULL);
@@ -607,7 +573,7 @@ int mc_probe_owner_dies(int robust, int process, int *lock_ret, int *again_ret)
         }
         pthread_join(owner, NULL);
     }
-    struct timespec until = in_ns(CLOCK_REALTIME, 50 * MS);
+    struct timespec until = mc_real_time_in(50 * MS);
     *lock_ret = pthread_mutex_timedlock(mutex, &until);
     *again_ret = *lock_ret;
     if (*lock_ret == EOWNERDEAD) {

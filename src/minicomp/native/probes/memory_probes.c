@@ -9,9 +9,9 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "syscall_count.h"
 
 #define PAGE 4096u
@@ -22,13 +22,6 @@
 #define MAP_HUGE_2MB (21 << 26)
 #define MAP_HUGE_1GB (30 << 26)
 #endif
-
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 int mc_probe_map_high(uint64_t hint)
 {
@@ -139,9 +132,9 @@ int mc_probe_chase(int pages, const uint32_t *counts, int count, int samples, ui
         void **at = follow(place(mapping.start, 0), error == 0 ? counts[i] : 0); /* warm */
         uint32_t length = loads > counts[i] ? loads : counts[i];
         for (int j = 0; j < samples && error == 0; j++) {
-            uint64_t began = now_ns();
+            uint64_t began = mc_now_ns();
             at = follow(at, length);
-            load_ns_ret[i * samples + j] = (double)(now_ns() - began) / length;
+            load_ns_ret[i * samples + j] = (double)(mc_now_ns() - began) / length;
         }
     }
     munmap(mapping.mapped, mapping.mapped_bytes);
@@ -205,17 +198,17 @@ int mc_probe_first_touch(int kind, int pages, uint64_t *map_ns_ret, uint64_t *to
     } else if (kind == MC_PROBE_TOUCH_POPULATED) {
         flags |= MAP_POPULATE;
     }
-    uint64_t began = now_ns();
+    uint64_t began = mc_now_ns();
     volatile uint8_t *start = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, fd, 0);
-    *map_ns_ret = now_ns() - began;
+    *map_ns_ret = mc_now_ns() - began;
     int error = start == MAP_FAILED ? -errno : 0;
     memset(touch_ns_ret, 0, (size_t)pages * sizeof(*touch_ns_ret)); /* its own faults are not counted */
     *faults_ret = 0;
     uint64_t faults = page_faults();
     for (int i = 0; i < pages && error == 0; i++) {
-        uint64_t before = now_ns();
+        uint64_t before = mc_now_ns();
         start[(size_t)i * PAGE] = 1;
-        touch_ns_ret[i] = now_ns() - before;
+        touch_ns_ret[i] = mc_now_ns() - before;
     }
     if (error == 0) {
         *faults_ret = page_faults() - faults;
@@ -229,11 +222,11 @@ int mc_probe_first_touch(int kind, int pages, uint64_t *map_ns_ret, uint64_t *to
 
 static uint64_t write_pages(volatile uint8_t *start, int pages)
 {
-    uint64_t began = now_ns();
+    uint64_t began = mc_now_ns();
     for (int i = 0; i < pages; i++) {
         start[(size_t)i * PAGE] = 1;
     }
-    return now_ns() - began;
+    return mc_now_ns() - began;
 }
 
 int mc_probe_advice(int advice, int pages, int rounds, uint64_t *advise_ns_ret, uint64_t *again_ns_ret)
@@ -245,9 +238,9 @@ int mc_probe_advice(int advice, int pages, int rounds, uint64_t *advise_ns_ret, 
     }
     for (int i = 0; i < rounds && error == 0; i++) {
         write_pages(mapping.start, pages);
-        uint64_t began = now_ns();
+        uint64_t began = mc_now_ns();
         error = madvise(mapping.start, (size_t)pages * PAGE, advice) == 0 ? 0 : -errno;
-        advise_ns_ret[i] = now_ns() - began;
+        advise_ns_ret[i] = mc_now_ns() - began;
         again_ns_ret[i] = write_pages(mapping.start, pages);
     }
     munmap(mapping.mapped, mapping.mapped_bytes);
@@ -273,9 +266,9 @@ int mc_probe_huge_faults(uint64_t fragment_bytes, int count, uint64_t *fault_ns_
     } else {
         regions.start = (uint8_t *)(((uintptr_t)mapped + 2 * MIB - 1) / (2 * MIB) * (2 * MIB));
         for (int i = 0; i < count && error == 0; i++) {
-            uint64_t began = now_ns();
+            uint64_t began = mc_now_ns();
             *(volatile uint8_t *)(regions.start + (size_t)i * 2 * MIB) = 1;
-            fault_ns_ret[i] = now_ns() - began;
+            fault_ns_ret[i] = mc_now_ns() - began;
         }
         munmap(mapped, bytes + 2 * MIB);
     }

@@ -12,15 +12,9 @@
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
+#include "clock.h"
 
 /* The time comes back in memory that both share. */
 int mc_probe_unshare(uint64_t flags, int rounds, uint64_t *unshare_ns_ret)
@@ -34,9 +28,9 @@ int mc_probe_unshare(uint64_t flags, int rounds, uint64_t *unshare_ns_ret)
     for (int round = 0; round < rounds && error == 0; round++) {
         pid_t pid = fork();
         if (pid == 0) {
-            uint64_t begin_ns = now_ns();
+            uint64_t begin_ns = mc_now_ns();
             int result = unshare((int)flags);
-            *took_ns = result == 0 ? (int64_t)(now_ns() - begin_ns) : -errno;
+            *took_ns = result == 0 ? (int64_t)(mc_now_ns() - begin_ns) : -errno;
             _exit(0);
         }
         if (pid < 0 || waitpid(pid, NULL, 0) != pid) {
@@ -104,10 +98,10 @@ int mc_probe_udp_trips(int first, uint32_t first_address, uint16_t first_port, i
     const struct sockaddr_in second_name = {AF_INET, second_port, {second_address}, {0}};
     int error = 0;
     for (int round = 0; round < rounds && error == 0; round++) {
-        uint64_t begin_ns = now_ns();
+        uint64_t begin_ns = mc_now_ns();
         error = hop(first, second, &second_name);
         error = error == 0 ? hop(second, first, &first_name) : error;
-        trip_ns_ret[round] = now_ns() - begin_ns;
+        trip_ns_ret[round] = mc_now_ns() - begin_ns;
     }
     return error;
 }

@@ -3,35 +3,17 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <time.h>
+
+#include "probe_time.h"
 
 #define LINE 64u
 
-static uint64_t clock_ns(clockid_t clock)
-{
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static uint64_t now_ns(void)
-{
-    return clock_ns(CLOCK_MONOTONIC);
-}
-
-static void sleep_until(uint64_t at_ns)
-{
-    struct timespec at = {.tv_sec = (time_t)(at_ns / 1000000000u), .tv_nsec = (long)(at_ns % 1000000000u)};
-    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL) == EINTR) {
-    }
-}
-
 uint64_t mc_probe_spin(uint64_t until_ns)
 {
-    uint64_t began = clock_ns(CLOCK_THREAD_CPUTIME_ID);
-    while (now_ns() < until_ns) {
+    uint64_t began = mc_clock_ns(CLOCK_THREAD_CPUTIME_ID);
+    while (mc_now_ns() < until_ns) {
     }
-    return clock_ns(CLOCK_THREAD_CPUTIME_ID) - began;
+    return mc_clock_ns(CLOCK_THREAD_CPUTIME_ID) - began;
 }
 
 int mc_probe_thrash(uint64_t bytes, uint64_t until_ns)
@@ -40,7 +22,7 @@ int mc_probe_thrash(uint64_t bytes, uint64_t until_ns)
     if (start == MAP_FAILED) {
         return -errno;
     }
-    while (now_ns() < until_ns) {
+    while (mc_now_ns() < until_ns) {
         for (uint64_t i = 0; i < bytes; i += LINE) {
             ((volatile uint8_t *)start)[i]++;
         }
@@ -51,12 +33,12 @@ int mc_probe_thrash(uint64_t bytes, uint64_t until_ns)
 
 int mc_probe_wakeups(uint64_t interval_ns, int count, uint64_t *late_ns_ret)
 {
-    uint64_t wanted = now_ns() + interval_ns;
+    uint64_t wanted = mc_now_ns() + interval_ns;
     for (int i = 0; i < count; i++, wanted += interval_ns) {
-        uint64_t now = now_ns();
+        uint64_t now = mc_now_ns();
         if (now < wanted) {
-            sleep_until(wanted);
-            now = now_ns();
+            mc_sleep_until(wanted);
+            now = mc_now_ns();
         }
         late_ns_ret[i] = now - wanted;
     }
@@ -65,15 +47,13 @@ int mc_probe_wakeups(uint64_t interval_ns, int count, uint64_t *late_ns_ret)
 
 int mc_probe_periods(uint64_t period_ns, uint64_t work_ns, int count, uint64_t *done_ns_ret)
 {
-    uint64_t wanted = now_ns() + period_ns;
+    uint64_t wanted = mc_now_ns() + period_ns;
     for (int i = 0; i < count; i++, wanted += period_ns) {
-        if (now_ns() < wanted) {
-            sleep_until(wanted);
+        if (mc_now_ns() < wanted) {
+            mc_sleep_until(wanted);
         }
-        uint64_t began = clock_ns(CLOCK_THREAD_CPUTIME_ID);
-        while (clock_ns(CLOCK_THREAD_CPUTIME_ID) - began < work_ns) {
-        }
-        done_ns_ret[i] = now_ns() - wanted;
+        mc_use_cpu(work_ns);
+        done_ns_ret[i] = mc_now_ns() - wanted;
     }
     return 0;
 }
@@ -82,8 +62,8 @@ int mc_probe_gaps(uint64_t until_ns, uint64_t gap_ns, int most, uint64_t *begins
                   uint64_t *ends_ns_ret)
 {
     int found = 0;
-    for (uint64_t last = now_ns(), now; last < until_ns; last = now) {
-        now = now_ns();
+    for (uint64_t last = mc_now_ns(), now; last < until_ns; last = now) {
+        now = mc_now_ns();
         if (now - last > gap_ns && found < most) {
             begins_ns_ret[found] = last;
             ends_ns_ret[found++] = now;
@@ -118,11 +98,11 @@ int mc_probe_cache(uint64_t bytes, int samples, uint32_t loads, double *load_ns_
         at = *(void *volatile *)at;
     }
     for (int i = 0; i < samples; i++) {
-        uint64_t began = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+        uint64_t began = mc_clock_ns(CLOCK_THREAD_CPUTIME_ID);
         for (uint32_t j = 0; j < loads; j++) {
             at = *(void *volatile *)at;
         }
-        load_ns_ret[i] = (double)(clock_ns(CLOCK_THREAD_CPUTIME_ID) - began) / loads;
+        load_ns_ret[i] = (double)(mc_clock_ns(CLOCK_THREAD_CPUTIME_ID) - began) / loads;
     }
     munmap(start, bytes);
     return 0;

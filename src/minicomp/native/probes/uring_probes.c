@@ -12,22 +12,15 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "probe_time.h"
 #include "syscall_count.h"
 
 #define ENTRIES 128
 #define BYTES 64
 #define AWAKE_MS 1000 /* the SQPOLL thread does not sleep during a measurement */
 #define GIVE_UP_NS 3000000000u
-
-static uint64_t clock_ns(clockid_t clock)
-{
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 static int open_ring(struct io_uring *ring, bool sqpoll, unsigned idle_ms)
 {
@@ -48,11 +41,11 @@ struct reading {
 /* A batch's completions without a system call; the kernel's thread may need this CPU, hence the yield. */
 static int spin(struct io_uring *ring, int wanted)
 {
-    uint64_t begin_ns = clock_ns(CLOCK_MONOTONIC);
+    uint64_t begin_ns = mc_now_ns();
     for (uint64_t turns = 0; io_uring_cq_ready(ring) < (unsigned)wanted; turns++) {
         if (turns % 4096 == 4095) {
             sched_yield();
-            if (clock_ns(CLOCK_MONOTONIC) - begin_ns > GIVE_UP_NS) {
+            if (mc_now_ns() - begin_ns > GIVE_UP_NS) {
                 return ETIMEDOUT;
             }
         }
@@ -111,11 +104,11 @@ static int read_all(void *data)
     reading->ring = &ring;
     error = read_batch(reading); /* the kernel's thread has started, the pages are there */
     mc_count_mark();
-    uint64_t began_ns = clock_ns(CLOCK_MONOTONIC), last_ns = began_ns;
+    uint64_t began_ns = mc_now_ns(), last_ns = began_ns;
     int batches = reading->operations / reading->batch;
     while (reading->batches < batches && error == 0 && last_ns - began_ns < reading->limit_ns) {
         error = read_batch(reading);
-        uint64_t now_ns = clock_ns(CLOCK_MONOTONIC);
+        uint64_t now_ns = mc_now_ns();
         if (reading->batches_ns != NULL) {
             reading->batches_ns[reading->batches] = now_ns - last_ns;
         }
@@ -247,19 +240,19 @@ int mc_probe_round_trips(int kind, int rounds, uint64_t *round_ns_ret, uint64_t 
     }
     struct server server = {.kind = kind, .fd = pair[0], .rounds = rounds};
     pthread_t thread;
-    uint64_t cpu_begin_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+    uint64_t cpu_begin_ns = mc_clock_ns(CLOCK_PROCESS_CPUTIME_ID);
     int error = -pthread_create(&thread, NULL, serve, &server);
     if (error == 0) {
         char message[BYTES] = {0};
         for (int i = 0; i < rounds && error == 0; i++) {
-            uint64_t begin_ns = clock_ns(CLOCK_MONOTONIC);
+            uint64_t begin_ns = mc_now_ns();
             if (send(pair[1], message, BYTES, MSG_NOSIGNAL) != BYTES ||
                 recv(pair[1], message, BYTES, 0) != BYTES) {
                 error = -EPIPE;
             }
-            round_ns_ret[i] = clock_ns(CLOCK_MONOTONIC) - begin_ns;
+            round_ns_ret[i] = mc_now_ns() - begin_ns;
         }
-        *cpu_ns_ret = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu_begin_ns;
+        *cpu_ns_ret = mc_clock_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu_begin_ns;
         shutdown(pair[1], SHUT_RDWR);
         pthread_join(thread, NULL);
         error = error != 0 && server.error != 0 ? server.error : error;
