@@ -95,9 +95,6 @@ class Dispatcher:
             lib.MC_EVENT_DEVICE_NEW: self._on_device_new,
             lib.MC_EVENT_IDLE: self._on_idle,
             lib.MC_EVENT_RESUMED: self._on_resumed,
-            # Whoever runs the compositor watches for these two itself: policy may be stuck, or too late to say so.
-            lib.MC_EVENT_BACKEND_LOST: self._ignore,
-            lib.MC_EVENT_LOOP_ENDED: self._ignore,
         }
         for kind, (name, arguments) in WINDOW_HOOKS.items():
             self._handlers[getattr(lib, kind)] = self._window_handler(name, arguments)
@@ -356,9 +353,6 @@ class Dispatcher:
     def _on_device_new(self, handle: int, a: int, b: int) -> None:
         self.compositor.inputs.configure_new(handle, self.outputs)
         self.guard("on_device_new", lambda: self.policy.on_device_new(handle, a, bool(b)))
-
-    def _ignore(self, handle: int, a: int, b: int) -> None:
-        pass
 
 
 def _signed(value: int) -> int:

@@ -48,8 +48,6 @@ enum mc_event_kind {
     MC_EVENT_CLIENT_NEW = 80,  /* handle is the client; a = pid */
     MC_EVENT_CLIENT_GONE = 81, /* handle is dead already */
     MC_EVENT_XWAYLAND_READY = 82,
-    MC_EVENT_BACKEND_LOST = 83, /* the display device went away: the compositor must end */
-    MC_EVENT_LOOP_ENDED = 84,   /* the loop thread returned; a = 0 asked to, 1 terminated by the display */
 };
 
 #endif

@@ -12,19 +12,13 @@
 /* A commit that is refused is tried again at the next vblank; a modeset elsewhere may take a second. */
 #define GIVE_UP_AFTER_NS (10 * MC_NSEC_PER_SEC)
 
-static void lost(struct mc_server *server)
-{
-    mc_push(server, MC_EVENT_BACKEND_LOST, 0, 0, 0);
-    wl_display_terminate(server->display);
-}
-
 /* The multi-backend of a TTY session outlives its parts: a display device that is unplugged, or whose driver
  * goes, takes the DRM backend with it and nobody else notices. */
 static void handle_drm_destroy(struct wl_listener *listener, void *data)
 {
     struct mc_server *server = wl_container_of(listener, server, drm_destroy);
     mc_unlisten(&server->drm_destroy);
-    lost(server);
+    wl_display_terminate(server->display);
 }
 
 /* The first one renders; what others drive is nothing but their outputs. */
@@ -63,6 +57,6 @@ void mc_device_refused(struct mc_server *server)
         server->refused_since_ns = now_ns; /* said once: the loop ends now */
         mc_log(server, MC_LOG_ERROR, "the display device has refused every frame for %d s",
                (int)(GIVE_UP_AFTER_NS / MC_NSEC_PER_SEC));
-        lost(server);
+        wl_display_terminate(server->display);
     }
 }

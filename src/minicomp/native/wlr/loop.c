@@ -140,7 +140,6 @@ static void *loop_main(void *data)
         mc_lock_release(&server->gate);
         atomic_store(&server->answered, asked);
     }
-    mc_push(server, MC_EVENT_LOOP_ENDED, 0, atomic_load(&server->stop) ? 0 : 1, 0);
     mc_thread_ends(server);
     signal_fd(server->ended_fd);
     return NULL;

@@ -89,7 +89,6 @@ static void handle_backend_destroy(struct wl_listener *listener, void *data)
     struct mc_server *server = wl_container_of(listener, server, backend_destroy);
     mc_unlisten(&server->backend_destroy);
     server->backend = NULL;
-    mc_push(server, MC_EVENT_BACKEND_LOST, 0, 0, 0);
 }
 
 int mc_server_attach(struct mc_server *server)
