@@ -10,6 +10,8 @@ import os
 import re
 from typing import NamedTuple
 
+from minicomp.lab.knobs import proc
+
 V2_TYPE, V1_TYPE = "cgroup2", "cgroup"
 OWN_GROUP = re.compile(r"minicomp-([1-9][0-9]{0,9})(-clients|-other|-render|/render|/compositor)?")
 
@@ -70,12 +72,6 @@ def find_hierarchy() -> Hierarchy | None:
     return None
 
 
-def is_kernel_thread(pid: int) -> bool:
-    """PF_KTHREAD: it is not asked to move; many are bound to their CPU. Raises OSError when it has ended."""
-    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-        return bool(int(file.read().rpartition(")")[2].split()[6]) & 0x00200000)
-
-
 def parse_cpus(text: str) -> frozenset[int]:
     """The CPUs of a list such as "0,2-3"; "" has none."""
     cpus: set[int] = set()
@@ -98,17 +94,9 @@ def shown_cpus(cpus: frozenset[int]) -> str:
 
 def allowed_cpus(tid: int) -> frozenset[int]:
     """What the scheduler lets a thread run on, by /proc: how effects are read back. Raises OSError."""
-    return parse_cpus(_status(tid, "Cpus_allowed_list"))
+    return parse_cpus(proc.status_line(tid, "Cpus_allowed_list"))
 
 
 def allowed_mems(tid: int) -> frozenset[int]:
     """The memory nodes that a thread may allocate from. Raises OSError."""
-    return parse_cpus(_status(tid, "Mems_allowed_list"))
-
-
-def _status(tid: int, name: str) -> str:
-    with open(f"/proc/{tid}/status", encoding="utf-8", errors="replace") as file:
-        for line in file:
-            if line.startswith(f"{name}:"):
-                return line.partition(":")[2].strip()
-    return ""
+    return parse_cpus(proc.status_line(tid, "Mems_allowed_list"))

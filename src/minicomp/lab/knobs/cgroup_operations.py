@@ -12,7 +12,8 @@ import re
 import time
 from dataclasses import dataclass
 
-from minicomp.lab.knobs.cgroup import OWN_GROUP, Hierarchy, find_hierarchy, is_kernel_thread
+from minicomp.lab.knobs import proc
+from minicomp.lab.knobs.cgroup import OWN_GROUP, Hierarchy, find_hierarchy
 from minicomp.lab.knobs.operations import Forbidden, Operation, Owner, operation
 from minicomp.lab.knobs.thread_operations import ThreadOperation
 
@@ -109,7 +110,7 @@ def _move_listed(hierarchy: Hierarchy, group: str, target: str, file: str) -> No
         seen |= here
         for pid in sorted(here):
             try:
-                if not is_kernel_thread(pid):
+                if not proc.is_kernel_thread(pid):
                     hierarchy.write(target, file, str(pid))
             except OSError as error:
                 if error.errno not in (errno.ESRCH, errno.ENOENT):

@@ -37,8 +37,7 @@ class Cpuset(Knob):
     """Groups for everybody whose place is set, and the partition."""
 
     def __init__(self, settings: CpusetKnobs) -> None:
-        keys = {name: getattr(settings, name) for name in settings.__struct_fields__}
-        super().__init__(NAME, {name: value for name, value in keys.items() if value not in (None, "")})
+        super().__init__(NAME, settings.given())
         self._places = Places.of(settings)
         self._layout: Layout | None = None
         self._given_up: set[int] = set()  # clients that could not be moved
@@ -51,8 +50,9 @@ class Cpuset(Knob):
             reason = "no cpuset controller is mounted"
             remedy = "mount cgroup v2, or v1's cpuset; in a container, let the host do it (docker --cpuset-cpus)"
             raise KnobRefused(NAME, self.wanted, errno.ENODEV, reason, remedy)
-        self._check(parse_cpus(read_file(ONLINE)))
-        layout = layout_for(hierarchy, self._places, subject.pid, parse_cpus(read_file(ONLINE)))
+        online = parse_cpus(read_file(ONLINE))
+        self._check(online)
+        layout = layout_for(hierarchy, self._places, subject.pid, online)
         try:
             self._make(layout, subject, hands)
         except (OSError, KnobRefused) as error:

@@ -23,14 +23,17 @@ def has_capability(number: int) -> bool:
 
 def started(tid: int) -> int:
     """When a thread was started, in clock ticks since boot: with its id, what no other thread ever has."""
-    with open(f"/proc/{tid}/stat", encoding="utf-8", errors="replace") as file:
-        return int(file.read().rpartition(")")[2].split()[19])
+    return _stat_number(tid, 22)
 
 
 def last_cpu(tid: int) -> int:
     """The CPU that a thread runs on, or ran on last: where the scheduler keeps it while it sleeps."""
-    with open(f"/proc/{tid}/stat", encoding="utf-8", errors="replace") as file:
-        return int(file.read().rpartition(")")[2].split()[36])
+    return _stat_number(tid, 39)
+
+
+def is_kernel_thread(pid: int) -> bool:
+    """PF_KTHREAD: it is not asked to move; many are bound to their CPU. Raises OSError when it has ended."""
+    return bool(_stat_number(pid, 9) & 0x00200000)
 
 
 def sched_values(pid: int, tid: int) -> dict[str, float]:
@@ -42,3 +45,9 @@ def sched_values(pid: int, tid: int) -> dict[str, float]:
             return {name: float(value) for name, value in re.findall(r"^(\S+)\s*:\s*(-?[\d.]+)$", file.read(), re.M)}
     except FileNotFoundError:
         return {}
+
+
+def _stat_number(tid: int, field: int) -> int:
+    """A field of /proc/TID/stat, counted from 1 as in proc(5); what follows the name, which may hold anything, is 3."""
+    with open(f"/proc/{tid}/stat", encoding="utf-8", errors="replace") as file:
+        return int(file.read().rpartition(")")[2].split()[field - 3])
