@@ -46,3 +46,11 @@ def test_a_frame_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture
     file = SCENARIOS["asap_60hz"](tmp_path / "run.mct")
     assert cli.main(["trace", "frame", str(file), "--frame", "99999"]) == ExitCode.USAGE
     assert "no such frame" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--svg", "--mermaid"])
+def test_a_file_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str) -> None:
+    file, out = SCENARIOS["asap_60hz"](tmp_path / "run.mct"), tmp_path / "no such folder" / "frame"
+    assert cli.main(["trace", "frame", str(file), "--frame", "3", option, str(out)]) == ExitCode.UNAVAILABLE
+    said = capsys.readouterr().err
+    assert str(out) in said and said.count("\n") == 1

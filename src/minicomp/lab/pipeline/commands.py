@@ -11,7 +11,6 @@ import dataclasses
 import itertools
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minicomp.errors import ExitCode, MinicompError
@@ -96,13 +95,15 @@ def _misses(trace: Run, args: argparse.Namespace) -> int:
 
 def _frame(trace: Run, args: argparse.Namespace) -> int:
     from minicomp.lab.pipeline.sequence import frame_sequence
+    from minicomp.lab.report.files import written
     from minicomp.lab.report.frame_sequence import sequence_mermaid, sequence_svg, sequence_text
 
     sequence = frame_sequence(trace, args.frame, args.output)
     print(sequence_text(sequence), end="")
-    for path, draw in ((args.svg, sequence_svg), (args.mermaid, sequence_mermaid)):
-        if path:
-            Path(path).write_text(draw(sequence), encoding="utf-8")
+    for out_path, draw in ((args.svg, sequence_svg), (args.mermaid, sequence_mermaid)):
+        if out_path:
+            with written(out_path) as path:
+                path.write_text(draw(sequence), encoding="utf-8")
     return 0
 
 

@@ -19,7 +19,6 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from minicomp.errors import ExitCode, MinicompError
 from minicomp.lab.pipeline.cost import WINDOW_FRAMES, frame_costs, predicted_cost_ns
 from minicomp.lab.pipeline.join import join
 from minicomp.lab.pipeline.metrics import METRICS, present_metrics
@@ -27,6 +26,7 @@ from minicomp.lab.pipeline.misses import Verdict, judge, refresh_by_row
 from minicomp.lab.pipeline.points import Origin, Point, describe_flags
 from minicomp.lab.pipeline.runfile import Run
 from minicomp.lab.pipeline.tables import MISSING, Floats, Ints, Joined, take
+from minicomp.lab.report.files import written
 
 COLUMNS = (
     "output",
@@ -54,13 +54,8 @@ COLUMNS = (
 
 def export_csv(run: Run, out_path: str | Path) -> int:
     """Writes the file and returns its number of frames. Raises MinicompError when it cannot be written."""
-    try:
-        with Path(out_path).open("w", newline="", encoding="utf-8") as file:
-            return write_csv(run, file)
-    except OSError as error:
-        raise MinicompError(
-            error.strerror or str(error), where=str(out_path), exit_code=ExitCode.UNAVAILABLE
-        ) from error
+    with written(out_path) as path, path.open("w", newline="", encoding="utf-8") as file:
+        return write_csv(run, file)
 
 
 def write_csv(run: Run, file: TextIO) -> int:

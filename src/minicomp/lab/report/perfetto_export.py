@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minicomp.errors import ExitCode, MinicompError
 from minicomp.lab.pipeline.attribution import explain
 from minicomp.lab.pipeline.join import join
 from minicomp.lab.pipeline.misses import Verdict, judge
 from minicomp.lab.pipeline.points import InputKind, Origin, Point, Source, describe_flags, source_name
 from minicomp.lab.pipeline.runfile import Run
 from minicomp.lab.pipeline.tables import MISSING, Ints, Joined, take
+from minicomp.lab.report.files import written
 from minicomp.lab.report.perfetto_kernel import add_kernel_tracks
 from minicomp.lab.report.perfetto_writer import Lanes, PerfettoWriter
 
@@ -59,13 +59,8 @@ _INSTANTS = {
 def export_perfetto(run: Run, out_path: str | Path, kernel: KernelTrace | None = None) -> int:
     """Writes the trace; returns how many events it has. Raises MinicompError when the file cannot be written."""
     export = _Export(run, kernel)
-    try:
-        with Path(out_path).open("wb") as file:
-            return export.writer.write(file)
-    except OSError as error:
-        raise MinicompError(
-            error.strerror or str(error), where=str(out_path), exit_code=ExitCode.UNAVAILABLE
-        ) from error
+    with written(out_path) as path, path.open("wb") as file:
+        return export.writer.write(file)
 
 
 class _Export:
