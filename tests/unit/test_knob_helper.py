@@ -314,6 +314,7 @@ def test_two_who_restore_do_not_meet(folder: Path, sleeper: int) -> None:
         thread.start()
     for thread in threads:
         thread.join()
+    assert len(results) == len(threads), "a journal that somebody else has just removed is no error"
     assert sum(len(done) for done, _ in results) == 1
     assert all(failed == [] for _, failed in results)
 

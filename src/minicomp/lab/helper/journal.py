@@ -92,7 +92,10 @@ def restore_left(folder: Path) -> tuple[list[str], list[str]]:
     done: list[str] = []
     failed: list[str] = []
     for path in sorted(folder.glob("helper-*.journal")):
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            continue  # somebody else who restores has just done it
         try:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
