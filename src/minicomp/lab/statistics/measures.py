@@ -8,21 +8,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from minicomp.lab.pipeline import reasons
 from minicomp.lab.pipeline.percentiles import PERMILLES
 
-CLIENT_LATE = "client late"
-CAUSES = (
-    CLIENT_LATE,
-    "wake late",
-    "lock wait",
-    "page fault",
-    "deadline throttled",
-    "compose overrun",
-    "KMS late",
-    "prediction error",
-    "unknown",
-)
-"""Of a missed vblank, in the order of reports. All but the first are compositor-side."""
+CAUSES: tuple[str, ...] = reasons.CAUSES
+"""Of a missed vblank, in the order of reports. All but CLIENT_LATE are compositor-side."""
+CLIENT_LATE: reasons.CauseName = "client late"
 
 
 class Measure(NamedTuple):
