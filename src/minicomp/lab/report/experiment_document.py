@@ -49,11 +49,6 @@ def heading(analysis: Analysis) -> str:
     )
 
 
-def origins(analysis: Analysis) -> list[str]:
-    """The kinds of presentation times in the usable runs."""
-    return sorted({str(kind) for run in analysis.results.usable for kind in set(run.frames.kind.tolist()) if kind})
-
-
 def _answer(analysis: Analysis) -> Section:
     title = analysis.results.question or "What came out"
     if not analysis.results.usable:
@@ -89,7 +84,7 @@ def _arms(analysis: Analysis) -> Section:
         "baseline: how often a frame of this arm has the smaller latency of two drawn at random (50 %: alike)."
     )
     about = [f"{name}: {text}" for name, text in analysis.results.about.items() if text]
-    clocks = "; ".join(words.ORIGINS.get(kind, kind) for kind in origins(analysis)) or "unknown"
+    clocks = words.clock_words(analysis)
     about.append(f"Presentation times: {clocks}. Other times: the kernel's CLOCK_MONOTONIC, read by the compositor.")
     return Section("Arms", tuple(about), (Table(head, tuple(rows), note=note),), ("rates",))
 

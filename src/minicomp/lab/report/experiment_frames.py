@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from minicomp.lab.pipeline.tables import Floats, Ints
-from minicomp.lab.report.experiment_words import ORIGINS
 from minicomp.lab.statistics.analysis import Analysis
 from minicomp.lab.statistics.measures import CAUSES
-from minicomp.lab.statistics.results import COLUMNS
+from minicomp.lab.statistics.results import joined
 
 STAGES = (
     "waits for its start",
@@ -35,7 +34,6 @@ class ArmFrames:
     """Index in CAUSES, or -1."""
     run_starts: Ints
     """Row of each run's first frame."""
-    kinds: tuple[str, ...]
 
     def known(self, column: str) -> Floats:
         """The values of a column that are there."""
@@ -67,28 +65,22 @@ def frames_of(analysis: Analysis) -> list[ArmFrames]:
     numbers = {cause: place for place, cause in enumerate(CAUSES)}
     found = []
     for place, name in enumerate(analysis.results.arms):
-        tables = [run.frames for run in analysis.results.usable_of(name)]
-        if not tables:
+        runs = analysis.results.usable_of(name)
+        if not runs:
             continue
-        words = np.concatenate([table.cause for table in tables]).tolist()
-        lengths = [len(table) for table in tables]
+        rows = joined(runs)
         found.append(
             ArmFrames(
                 name=name,
                 place=place,
-                columns={column: np.concatenate([table.floats(column) for table in tables]) for column in COLUMNS},
-                cause=np.array([numbers.get(word, len(CAUSES) - 1) if word else -1 for word in words], np.int64),
-                run_starts=np.cumsum([0, *lengths[:-1]]).astype(np.int64),
-                kinds=tuple(sorted({str(kind) for table in tables for kind in set(table.kind.tolist()) if kind})),
+                columns=rows.numbers,
+                cause=np.array(
+                    [numbers.get(word, len(CAUSES) - 1) if word else -1 for word in rows.cause.tolist()], np.int64
+                ),
+                run_starts=np.cumsum([0, *(len(run.frames) for run in runs[:-1])]).astype(np.int64),
             )
         )
     return found
-
-
-def clock_words(arms: list[ArmFrames]) -> str:
-    """Where the presentation times of these frames came from."""
-    kinds = sorted({kind for arm in arms for kind in arm.kinds})
-    return "; ".join(ORIGINS.get(kind, kind) for kind in kinds) or "unknown"
 
 
 def count_words(arms: list[ArmFrames], column: str) -> str:

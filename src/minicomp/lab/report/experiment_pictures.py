@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from minicomp.lab.report import experiment_bars as bars
 from minicomp.lab.report import experiment_curves as curves
 from minicomp.lab.report import experiment_strip as strip
-from minicomp.lab.report.experiment_frames import STAGES, ArmFrames, clock_words, count_words, frames_of
+from minicomp.lab.report.experiment_frames import STAGES, ArmFrames, count_words, frames_of
+from minicomp.lab.report.experiment_words import clock_words
 from minicomp.lab.statistics.analysis import Analysis
 from minicomp.lab.statistics.measures import CAUSES, LATENCY
 
@@ -37,7 +38,7 @@ def pictures(analysis: Analysis) -> dict[str, Picture]:
     if not arms:
         return found
     by_arm = tuple((f"a{arm.place % 8}", arm.name) for arm in arms)
-    clock = f"presentation times: {clock_words(arms)}"
+    clock = f"presentation times: {clock_words(analysis)}"
 
     def add(
         name: str, title: str, caption: str, draw: Callable[[int], str], legend: tuple[tuple[str, str], ...] = ()

@@ -25,9 +25,9 @@ ORIGINS = {
 """Where presentation times come from, by the column `presented_kind`."""
 
 
-def percent(fraction: float, like: float | None = None) -> str:
-    """ "0.02 %", with as many digits as `like` (a fraction) deserves."""
-    return f"{_percent_number(fraction, _digits(fraction if like is None else like))} %"
+def percent(fraction: float) -> str:
+    """ "0.02 %", with as many digits as it deserves."""
+    return f"{_percent_number(fraction, _digits(fraction))} %"
 
 
 def rate_words(rate: Rate) -> str:
@@ -79,6 +79,12 @@ def p_words(p: float | None) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
+def clock_words(analysis: Analysis) -> str:
+    """Where the presentation times in the usable runs came from."""
+    kinds = {str(kind) for run in analysis.results.usable for kind in set(run.frames.kind.tolist()) if kind}
+    return "; ".join(ORIGINS.get(kind, kind) for kind in sorted(kinds)) or "unknown"
+
+
 def tested_words(comparison: Comparison) -> str:
     """The name of what was compared."""
     if comparison.of == "rate":
@@ -89,10 +95,6 @@ def tested_words(comparison: Comparison) -> str:
     if comparison.of == SMALLER:
         return f"{words_for(comparison.column)}, smaller in"
     return f"{words_for(comparison.column)}, {comparison.of}"
-
-
-def runs_words(blocks: int) -> str:
-    return f"{blocks} run{'s' if blocks != 1 else ''}"
 
 
 def more_words(comparison: Comparison) -> str:

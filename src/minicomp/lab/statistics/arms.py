@@ -16,7 +16,7 @@ from minicomp.lab.statistics import bootstrap, omission
 from minicomp.lab.statistics.bootstrap import Distribution, Interval
 from minicomp.lab.statistics.measures import CAUSES, CLIENT_LATE, LATENCY, MEASURES, RATES
 from minicomp.lab.statistics.rates import Rate, clustered_rate
-from minicomp.lab.statistics.results import RunResult
+from minicomp.lab.statistics.results import RunResult, joined
 
 
 @dataclass(frozen=True)
@@ -70,22 +70,18 @@ class Pool:
 
 
 def pool_of(name: str, runs: tuple[RunResult, ...], blocks: dict[int, int]) -> Pool:
-    frames = [run.frames for run in runs]
-    lengths = [len(table) for table in frames]
-
-    def joined(column: str) -> Floats:
-        return np.concatenate([table.floats(column) for table in frames]) if frames else np.empty(0)
-
+    lengths = [len(run.frames) for run in runs]
+    rows = joined(runs)
     return Pool(
         name=name,
         runs=runs,
         block=np.repeat(np.array([blocks[run.block] for run in runs], np.int64), lengths),
         run=np.repeat(np.arange(len(runs)), lengths),
-        columns={measure.column: joined(measure.column) for measure in MEASURES},
-        missed=np.nan_to_num(joined("missed_vblanks")).astype(np.int64),
-        cause=np.concatenate([table.cause for table in frames]) if frames else np.empty(0, "U1"),
-        shown=~np.isnan(joined("presented_ns")),
-        refresh_ms=joined("refresh_ns") / 1e6,
+        columns={measure.column: rows.floats(measure.column) for measure in MEASURES},
+        missed=np.nan_to_num(rows.floats("missed_vblanks")).astype(np.int64),
+        cause=rows.cause,
+        shown=~np.isnan(rows.floats("presented_ns")),
+        refresh_ms=rows.floats("refresh_ns") / 1e6,
     )
 
 

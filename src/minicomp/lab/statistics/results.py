@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -184,6 +185,20 @@ def read_frames(path: Path) -> Frames:
     }
     words = {name: np.array([str(word or "") for word in table.column(name).to_pylist()]) for name in WORD_COLUMNS}
     return Frames(numbers, words["cause"], words["evidence"], words["presented_kind"])
+
+
+def joined(runs: Sequence[RunResult]) -> Frames:
+    """The rows of these runs one after the other. Raises MinicompError."""
+    tables = [run.frames for run in runs]
+    if not tables:
+        nothing = np.empty(0, "U1")
+        return Frames({column: np.empty(0) for column in COLUMNS}, nothing, nothing, nothing)
+    return Frames(
+        {column: np.concatenate([table.numbers[column] for table in tables]) for column in COLUMNS},
+        np.concatenate([table.cause for table in tables]),
+        np.concatenate([table.evidence for table in tables]),
+        np.concatenate([table.kind for table in tables]),
+    )
 
 
 def _run(folder: Path, planned: dict[str, Any]) -> RunResult:
