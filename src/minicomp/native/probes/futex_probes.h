@@ -1,4 +1,5 @@
-/* Section 4: futexes. Times in ns; 0 or -errno unless said otherwise. */
+/* Section 4: futexes. Times in ns; 0 or -errno unless said otherwise. Three C files, as the probes' modules:
+ * futex_fast_path.c, futex_wakeups.c, futex_owners.c. */
 #ifndef MC_FUTEX_PROBES_H
 #define MC_FUTEX_PROBES_H
 

@@ -9,7 +9,7 @@ from minicomp.lab.probes.calls import check
 from minicomp.lab.probes.probe import Budget, Missing, Number, Probe, Result, holds
 from minicomp.native.probes import ffi, lib
 
-LOW, HIGH = 1, 3  # FIFO priorities, as in native/probes/futex_probes.c
+LOW, HIGH = 1, 3  # FIFO priorities, as in native/probes/futex_owners.c
 LOW_MS, MID_MS = 10, 40
 
 
