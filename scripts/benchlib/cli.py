@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from . import contenders
+from .checkout import CHECKOUT, CLIENTS, PROGRAM, check_built, obtain
 from .contenders import Contender
 from .errors import BenchError, Unavailable
 from .plan import PLANS
@@ -27,7 +28,6 @@ from .report import render
 from .tinywl import build_tinywl
 from .vm_guest import SCENES
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 UNPRIVILEGED_USER = "nobody"
 X11_SOCKETS = Path("/tmp/.X11-unix")
 
@@ -56,18 +56,9 @@ def main(argv: list[str] | None = None) -> int:
         from . import pacing
 
         return pacing.run(options)
-    try:
-        if options.show is not None:
-            result = json.loads(options.show.read_text())
-        else:
-            result = _measured(options)
-            if options.json is not None:
-                options.json.write_text(json.dumps(result, indent=1))
-    except (BenchError, OSError, ValueError) as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    result = obtain(options, lambda: _measured(options))
+    if isinstance(result, int):
+        return result
     print(render(result))
     if options.json is not None and options.show is None:
         print(f"\nevery single measurement: {options.json}")
@@ -114,9 +105,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _measured(options: argparse.Namespace) -> dict[str, Any]:
     found, left_out = _find_contenders(options.also)
-    pulse = CHECKOUT / "build/clients/pulse"
-    if not pulse.exists():
-        raise BenchError(f"{pulse.relative_to(CHECKOUT)} is missing: run scripts/setup --tests")
+    pulse = CLIENTS / "pulse"
+    check_built(pulse)
     # An unprivileged process may not write compiled Python into the checkout; nor is compiling what is measured.
     compileall.compile_dir(CHECKOUT / "src/minicomp", quiet=2)
     request = {
@@ -137,11 +127,9 @@ def _measured(options: argparse.Namespace) -> dict[str, Any]:
 
 def _find_contenders(also: list[str]) -> tuple[list[Contender], list[str]]:
     """Who takes part, minicomp first, and why others do not."""
-    program = CHECKOUT / ".venv/bin/minicomp"
-    if not program.exists():
-        raise BenchError(".venv/bin/minicomp is missing: run scripts/setup --tests")
-    asked = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
-    found = contenders.minicomp(program, asked.stdout.split()[-1] if asked.stdout else "(version unknown)", also)
+    check_built(PROGRAM)
+    asked = subprocess.run([PROGRAM, "--version"], capture_output=True, text=True, check=False)
+    found = contenders.minicomp(PROGRAM, asked.stdout.split()[-1] if asked.stdout else "(version unknown)", also)
     left_out = []
     for name, make in (("sway", contenders.sway), ("cage", contenders.cage)):
         path = shutil.which(name)

@@ -8,7 +8,6 @@ why one missed, from the run file. docs/performance.md has the targets.
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import subprocess
 import sys
@@ -20,13 +19,13 @@ from typing import Any
 
 from minicomp.msg.client import Client
 
+from .checkout import CLIENTS, PROGRAM, check_built, obtain
 from .contenders import Contender
 from .errors import BenchError
-from .pacing_frames import Slot, read_echo, read_pulse
+from .pacing_frames import Case, Slot, read_echo, read_pulse
 from .pacing_report import render
 from .session import Session, stop
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 SOCKET = "wayland-0"
 SIZE = "1280x720"
 WINDOW = "400x300"
@@ -35,19 +34,6 @@ WORKS_US = (500, 1000, 3000)
 PACINGS = ("adaptive", "asap")
 WARM_UP_S = 1.5
 EVENT_GAP_S = (0.03, 0.08)  # random, so that events meet every phase of the refresh
-
-
-@dataclass(frozen=True)
-class Case:
-    """One row of a table: minicomp's settings and what its client does. `group` and `name` are for the report."""
-
-    group: str
-    name: str
-    variant: str
-    refresh_hz: int
-    work_us: int
-    settings: tuple[str, ...]
-    echo: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,7 +56,7 @@ def cases() -> list[Case]:
             for mode in PACINGS:
                 found.append(Case("work", name, mode, refresh_hz, work_us, (f"pacing.mode={mode}",)))
     for mode in PACINGS:
-        found.append(Case("echo", "60 Hz, key presses", mode, 60, 0, (f"pacing.mode={mode}",), echo=True))
+        found.append(Case("echo", "60 Hz, key presses", mode, 60, 0, (f"pacing.mode={mode}",)))
     for variant, busy in (("idle", "none"), ("busy", "gil")):
         settings = ("policy.name=minicomp.shell.busy:BusyKiosk", f'policy.options.busy="{busy}"')
         found.append(Case("policy", "60 Hz, 1 ms of work", variant, 60, 1000, settings))
@@ -79,27 +65,15 @@ def cases() -> list[Case]:
 
 def run(options: argparse.Namespace) -> int:
     """Measures or reads `--show`, prints; exit codes as benchlib.cli has them."""
-    try:
-        if options.show is not None:
-            result = json.loads(options.show.read_text())
-        else:
-            result = _measure(PLANS["quick" if options.quick else "full"], options.seed)
-            if options.json is not None:
-                options.json.write_text(json.dumps(result, indent=1))
-    except (BenchError, OSError, ValueError) as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    result = obtain(options, lambda: _measure(PLANS["quick" if options.quick else "full"], options.seed))
+    if isinstance(result, int):
+        return result
     print(render(result))
     return 0
 
 
 def _measure(plan: Plan, seed: int) -> dict[str, Any]:
-    program, clients = CHECKOUT / ".venv/bin/minicomp", CHECKOUT / "build/clients"
-    for needed in (program, clients / "pulse", clients / "echo"):
-        if not needed.exists():
-            raise BenchError(f"{needed.relative_to(CHECKOUT)} is missing: run scripts/setup --tests")
+    check_built(PROGRAM, CLIENTS / "pulse", CLIENTS / "echo")
     everything, slots, begin_s = cases(), [], time.monotonic()
     total = plan.rounds * len(everything)
     for done, (round_, case) in enumerate(_interleaved(everything, plan.rounds, seed)):
@@ -108,7 +82,7 @@ def _measure(plan: Plan, seed: int) -> dict[str, Any]:
         end = "\r" if sys.stderr.isatty() else "\n"
         text = f"bench: {done + 1}/{total}, about {left_s:.0f} s left: {case.group}, {case.name}, {case.variant}"
         print(f"{text:<100.100}", end=end, file=sys.stderr, flush=True)
-        slots.append(asdict(_slot(case, plan, program, clients, random.Random(f"{seed}:{done}"))) | {"round": round_})
+        slots.append(asdict(_slot(case, plan, random.Random(f"{seed}:{done}"))) | {"round": round_})
     return {"plan": plan.name, "slots": slots, "host_s": time.monotonic() - begin_s}
 
 
@@ -125,20 +99,20 @@ def _interleaved(everything: Sequence[Case], rounds: int, seed: int) -> Iterator
                 yield round_, case
 
 
-def _slot(case: Case, plan: Plan, program: Path, clients: Path, dice: random.Random) -> Slot:
+def _slot(case: Case, plan: Plan, dice: random.Random) -> Slot:
     settings = (f'headless.outputs=["{SIZE}@{case.refresh_hz}"]', "log.level=warning", *case.settings)
-    command = [str(program), "run", "--backend", "headless", "--socket", SOCKET, "--trace", "{private}/run.mct"]
+    command = [str(PROGRAM), "run", "--backend", "headless", "--socket", SOCKET, "--trace", "{private}/run.mct"]
     for setting in settings:
         command += ["--set", setting]
-    with Session(Contender("minicomp", case.name, tuple(command), SOCKET), clients / "pulse") as session:
-        log = session.private / "client.jsonl"
-        if case.echo:
-            _echo(session, clients / "echo", log, plan.events, dice)
+    with Session(Contender("minicomp", case.name, tuple(command), SOCKET), CLIENTS / "pulse") as session:
+        log, run_file = session.private / "client.jsonl", session.private / "run.mct"
+        is_echo = case.group == "echo"
+        if is_echo:
+            _echo(session, log, plan.events, dice)
         else:
             _pulse(session, case, log, plan.window_s)
         stop(session.process)  # completes the run file
-        read = read_echo if case.echo else read_pulse
-        return read(case, log, session.private / "run.mct", WARM_UP_S)
+        return read_echo(case, log, run_file) if is_echo else read_pulse(case, log, run_file, WARM_UP_S)
 
 
 def _pulse(session: Session, case: Case, log: Path, window_s: float) -> None:
@@ -147,8 +121,8 @@ def _pulse(session: Session, case: Case, log: Path, window_s: float) -> None:
     _wait(session.start_client(*words, "--require-presentation", "--log", str(log)), duration_s + 10)
 
 
-def _echo(session: Session, program: Path, log: Path, events: int, dice: random.Random) -> None:
-    command = [str(program), "--log", str(log), "--events", str(events), "--quiet"]
+def _echo(session: Session, log: Path, events: int, dice: random.Random) -> None:
+    command = [str(CLIENTS / "echo"), "--log", str(log), "--events", str(events), "--quiet"]
     client = subprocess.Popen(
         command, env=session.client_environment(), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
     )

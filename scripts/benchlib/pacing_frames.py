@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -16,17 +16,16 @@ from minicomp.lab.pipeline.runfile import read_run
 from .errors import BenchError
 
 
-class Described(Protocol):
-    @property
-    def group(self) -> str: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def variant(self) -> str: ...
-    @property
-    def refresh_hz(self) -> int: ...
-    @property
-    def work_us(self) -> int: ...
+@dataclass(frozen=True)
+class Case:
+    """One row of a table: minicomp's settings and what its client does. `group` and `name` are for the report."""
+
+    group: str
+    name: str
+    variant: str
+    refresh_hz: int
+    work_us: int
+    settings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -42,11 +41,10 @@ class Slot:
     p50_ms: float
     p99_ms: float
     max_ms: float
-    skipped_vblanks: int  # refreshes without a new picture while the client had one coming
     causes: dict[str, int] = field(default_factory=dict)  # of missed vblanks, by the run file, the whole run
 
 
-def read_pulse(case: Described, log: Path, run_file: Path, warm_up_s: float) -> Slot:
+def read_pulse(case: Case, log: Path, run_file: Path, warm_up_s: float) -> Slot:
     frames = [line for line in _lines(log) if line["type"] == "frame" and line["presented_ns"]]
     if not frames:
         raise BenchError(f"{case.name}: no frame was presented")
@@ -54,18 +52,17 @@ def read_pulse(case: Described, log: Path, run_file: Path, warm_up_s: float) -> 
     frames = [frame for frame in frames if frame["callback_ns"] >= begin_ns]
     from_key = "callback_ns" if case.group == "work" else "commit_ns"
     times_ms = [(frame["presented_ns"] - frame[from_key]) / 1e6 for frame in frames]
-    seqs = np.diff([frame["vblank_seq"] for frame in frames])
-    return _slot(case, times_ms, int((seqs - 1).clip(min=0).sum()), run_file)
+    return _slot(case, times_ms, run_file)
 
 
-def read_echo(case: Described, log: Path, run_file: Path, warm_up_s: float) -> Slot:
+def read_echo(case: Case, log: Path, run_file: Path) -> Slot:
     """From the event's own time stamp: the compositor makes it as the event is injected, in whole ms, cut off."""
     events = [line for line in _lines(log) if line["type"] == "input" and line["presented_ns"]]
     times_ms = [line["presented_ns"] / 1e6 - line["event_ms"] for line in events]
-    return _slot(case, times_ms, 0, run_file)
+    return _slot(case, times_ms, run_file)
 
 
-def _slot(case: Described, times_ms: list[float], skipped: int, run_file: Path) -> Slot:
+def _slot(case: Case, times_ms: list[float], run_file: Path) -> Slot:
     if len(times_ms) < 20:
         raise BenchError(f"{case.name}, {case.variant}: only {len(times_ms)} frames were presented")
     p50, p99 = np.quantile(times_ms, [0.5, 0.99], method="inverted_cdf")
@@ -79,13 +76,12 @@ def _slot(case: Described, times_ms: list[float], skipped: int, run_file: Path) 
         p50_ms=float(p50),
         p99_ms=float(p99),
         max_ms=max(times_ms),
-        skipped_vblanks=skipped,
         causes=_causes(run_file),
     )
 
 
 def _causes(run_file: Path) -> dict[str, int]:
-    counted = shares(explain(join(read_run(run_file)), None))
+    counted = shares(explain(join(read_run(run_file))))
     return {cause: count for cause, count in counted.items() if count}
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import json
 import os
 import shutil
 import subprocess
@@ -24,13 +23,13 @@ from typing import Any
 from vmlab.errors import LabError
 from vmlab.virtual_time import VirtualRun, VirtualTime
 
+from .checkout import CHECKOUT, CLIENTS, PROGRAM, check_built, obtain
 from .contenders import debian_version
 from .errors import BenchError
 from .vm_frames import measure, own_count
 from .vm_guest import PROGRAMS, RESULTS, SCENES, SETTLE_S, WINDOW, Contender, Scene, contenders, folder, script
 from .vm_report import render
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 DISPLAY = "bochs-display"
 MEMORY = "2G"
 MEMORY_A_BOOT_KIB = 2_500_000
@@ -64,18 +63,10 @@ QUICK = Plan("quick", 200, 500, 200, 300, ("plain", "bimodal"))
 
 def run(options: argparse.Namespace) -> int:
     """The `--vm` part of the bench: measures or reads `--show`, prints; exit codes as benchlib.cli has them."""
-    try:
-        if options.show is not None:
-            result = json.loads(options.show.read_text())
-        else:
-            result = measure_all(QUICK if options.quick else FULL, options.scene, options.keep, twice=options.twice)
-            if options.json is not None:
-                options.json.write_text(json.dumps(result, indent=1))
-    except (BenchError, LabError, OSError, ValueError) as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    plan = QUICK if options.quick else FULL
+    result = obtain(options, lambda: measure_all(plan, options.scene, options.keep, twice=options.twice), LabError)
+    if isinstance(result, int):
+        return result
     print(render(result))
     return 0 if any(scene["measured"] for scene in result["scenes"]) else 1
 
@@ -84,12 +75,9 @@ def measure_all(
     plan: Plan, names: Sequence[str] = (), keep: Path | None = None, *, twice: bool = False
 ) -> dict[str, Any]:
     """All scenes of the plan, or those named. `keep`: a folder for the clients' logs and the run files."""
-    pulse, hostile = CHECKOUT / "build/clients/pulse", CHECKOUT / "build/clients/hostile"
-    program = CHECKOUT / ".venv/bin/minicomp"
-    for needed in (pulse, hostile, program):
-        if not needed.exists():
-            raise BenchError(f"{needed.relative_to(CHECKOUT)} is missing: run scripts/setup --tests")
-    everyone = contenders(str(program), str(pulse), str(hostile))
+    pulse, hostile = CLIENTS / "pulse", CLIENTS / "hostile"
+    check_built(pulse, hostile, PROGRAM)
+    everyone = contenders(str(PROGRAM), str(pulse), str(hostile))
     if shutil.which("sway") is None:
         raise BenchError("sway is not installed (Debian: apt-get install sway)")
     begin_s, tree = time.monotonic(), _tree()
