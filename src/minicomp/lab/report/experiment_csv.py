@@ -7,8 +7,8 @@ Empty: not known.
 from __future__ import annotations
 
 import csv
+import io
 import math
-from typing import TextIO
 
 from minicomp.lab.report.experiment_document import named_summaries
 from minicomp.lab.statistics.analysis import Analysis
@@ -32,13 +32,13 @@ COLUMNS = (
 )
 
 
-def write_csv(analysis: Analysis, file: TextIO) -> int:
-    """Writes the table to an open text file; returns its number of rows."""
-    rows = [*_rates(analysis), *_percentiles(analysis), *_comparisons(analysis)]
+def as_csv(analysis: Analysis) -> str:
+    """The table with its head."""
+    file = io.StringIO()
     writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
-    return len(rows)
+    writer.writerows([*_rates(analysis), *_percentiles(analysis), *_comparisons(analysis)])
+    return file.getvalue()
 
 
 def _rates(analysis: Analysis) -> list[dict[str, object]]:
