@@ -64,6 +64,19 @@ def predicted_cost_ns(costs_ns: list[int]) -> int | None:
     return max(window[len(window) - 1 - dropped], *costs_ns[-RECENT_FRAMES:])
 
 
+def expected_costs_ns(joined: Joined, costs: FrameCosts) -> Ints:
+    """What the pacing expected of each frame, by the same output's frames before it; MISSING for the first."""
+    expected = np.full(len(costs.total_ns), MISSING, np.int64)
+    for output_id in np.unique(joined.frames.output_id).tolist():
+        known: list[int] = []
+        for row in np.flatnonzero(joined.frames.output_id == output_id).tolist():
+            cost = predicted_cost_ns(known)
+            expected[row] = MISSING if cost is None else cost
+            if costs.total_ns[row] != MISSING:
+                known.append(int(costs.total_ns[row]))
+    return expected
+
+
 def _lock_waits(joined: Joined, frames: Frames) -> Ints:
     """The composing thread's last wait before composing, as far as it lies after the planned start; 0: none."""
     records = Records(joined.run)

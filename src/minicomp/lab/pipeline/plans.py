@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minicomp.lab.pipeline.cost import WINDOW_FRAMES, FrameCosts, frame_costs, predicted_cost_ns
+from minicomp.lab.pipeline.cost import FrameCosts, expected_costs_ns, frame_costs
 from minicomp.lab.pipeline.misses import refresh_by_row
 from minicomp.lab.pipeline.tables import MISSING, Bools, Floats, Ints, Joined, span_ns
 
@@ -54,22 +54,15 @@ def frame_plans(joined: Joined) -> Plans:
     costs = frame_costs(joined)
     shown = np.full(len(frames), MISSING, np.int64)
     target = frames.predicted_ns.copy()
-    expected = np.full(len(frames), MISSING, np.int64)
     latest = np.full(len(frames), MISSING, np.int64)
     handed = frames.planned_ns if joined.run.stepped else np.where(frames.refused, MISSING, frames.kms_end_ns)
     for output_id in np.unique(frames.output_id).tolist():
         rows = np.flatnonzero(frames.output_id == output_id)
         _follow_output(joined, rows, refresh, target, shown)
-        known: list[int] = []
-        for row in rows.tolist():
-            cost = predicted_cost_ns(known[-WINDOW_FRAMES:])
-            expected[row] = MISSING if cost is None else cost
-            if costs.total_ns[row] != MISSING:
-                known.append(int(costs.total_ns[row]))
         latch = _latch_ns(joined, output_id, rows, refresh, target, shown, handed)
         if latch is not None:
             latest[rows] = np.where(target[rows] != MISSING, target[rows] - latch, MISSING)
-    return Plans(refresh, target, shown, handed, latest, expected, costs)
+    return Plans(refresh, target, shown, handed, latest, expected_costs_ns(joined, costs), costs)
 
 
 def next_on_grid(t_ns: float, anchor_ns: int, refresh_ns: float) -> int:

@@ -19,10 +19,11 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from minicomp.lab.pipeline.cost import WINDOW_FRAMES, frame_costs, predicted_cost_ns
+from minicomp.lab.pipeline.cost import expected_costs_ns, frame_costs
 from minicomp.lab.pipeline.join import join
 from minicomp.lab.pipeline.metrics import METRICS, present_metrics
 from minicomp.lab.pipeline.misses import Verdict, judge, refresh_by_row
+from minicomp.lab.pipeline.plans import is_asap
 from minicomp.lab.pipeline.points import Origin, Point, describe_flags
 from minicomp.lab.pipeline.runfile import Run
 from minicomp.lab.pipeline.tables import MISSING, Floats, Ints, Joined, take
@@ -73,7 +74,7 @@ def _columns(joined: Joined) -> dict[str, list[Any]]:
     run, frames, latches = joined.run, joined.frames, joined.latches
     first, surfaces = _first_latches(joined)
     surface_id = take(latches.surface_id, first)
-    predicted = _predicted_costs(joined)
+    predicted = expected_costs_ns(joined, frame_costs(joined))
     metrics = present_metrics(joined)
     verdicts = take(judge(joined), first)
     return {
@@ -100,24 +101,8 @@ def _columns(joined: Joined) -> dict[str, list[Any]]:
     }
 
 
-def _predicted_costs(joined: Joined) -> Ints:
-    """What the pacing expected of each frame, by the same output's frames before it; MISSING for the first."""
-    total = frame_costs(joined).total_ns
-    predicted = np.full(len(total), MISSING, np.int64)
-    for output_id in np.unique(joined.frames.output_id).tolist():
-        known: list[int] = []
-        for row in np.flatnonzero(joined.frames.output_id == output_id).tolist():
-            expected = predicted_cost_ns(known[-WINDOW_FRAMES:])
-            predicted[row] = MISSING if expected is None else expected
-            if total[row] != MISSING:
-                known.append(int(total[row]))
-    return predicted
-
-
 def _margins(joined: Joined, predicted: Ints) -> Ints:
-    config = joined.run.meta.get("config")
-    pacing = config.get("pacing") if isinstance(config, dict) else None
-    if isinstance(pacing, dict) and pacing.get("mode") == "asap":
+    if is_asap(joined):
         return np.zeros(len(predicted), np.int64)
     budget = joined.frames.budget_ns
     known = (budget != MISSING) & (predicted != MISSING)
