@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 
@@ -20,18 +20,7 @@ CauseName = Literal[
     "unknown",
 ]
 
-
-CAUSES: tuple[CauseName, ...] = (
-    "client late",
-    "wake late",
-    "lock wait",
-    "page fault",
-    "deadline throttled",
-    "compose overrun",
-    "KMS late",
-    "prediction error",
-    "unknown",
-)
+CAUSES: tuple[CauseName, ...] = get_args(CauseName)
 EXPLAINS_SHARE = 0.5
 """What makes up at least this part of a lateness explains it."""
 
