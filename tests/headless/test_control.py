@@ -46,7 +46,7 @@ from minicomp.testing import client as wayland
 from minicomp.testing.image import compare
 from minicomp.testing.instance import InProcess, configure
 from tests.headless.conftest import CLIENTS
-from tests.headless.programs import shown_window, start
+from tests.headless.programs import BACKGROUND, shown_window, start
 
 
 @contextmanager
@@ -261,7 +261,7 @@ def test_a_screenshot_shows_what_is_there(stack: ExitStack, transform: str, tmp_
     running.call("output.set", output="HEADLESS-1", transform=transform)
     running.window(stack)
     (output,) = running.call("outputs")
-    golden = Image.new("RGB", (output["width"], output["height"]), (12, 12, 12))
+    golden = Image.new("RGB", (output["width"], output["height"]), BACKGROUND)
     golden.paste((0x33, 0x66, 0xCC), (0, 0, 200, 100))
     answer = running.call("screenshot")
     picture = Image.open(io.BytesIO(base64.b64decode(answer["png"])))

@@ -20,25 +20,12 @@ from PIL import Image
 
 from minicomp.testing.image import compare
 from tests.headless.conftest import CLIENTS, REPO
+from tests.headless.programs import BACKGROUND
+from tests.headless.test_run import MINICOMP, environment, runtime_dir, start_until_ready
 
-MINICOMP = [sys.executable, "-m", "minicomp"]
+__all__ = ["runtime_dir"]  # a fixture
+
 ECHO_COLOURS = ((0xE6, 0x19, 0x4B), (0x3C, 0xB4, 0x4B), (0xFF, 0xE1, 0x19))
-BACKGROUND = (12, 12, 12)
-
-
-@pytest.fixture
-def runtime_dir(tmp_path: Path) -> Iterator[Path]:
-    """A runtime directory of our own; afterwards it must be empty again."""
-    folder = tmp_path / "runtime"
-    folder.mkdir(mode=0o700)
-    yield folder
-    assert list(folder.iterdir()) == [], "left in XDG_RUNTIME_DIR"
-
-
-def environment(runtime_dir: Path, **more: str) -> dict[str, str]:
-    dropped = ("WAYLAND_", "XDG_RUNTIME", "DISPLAY", "MINICOMP_")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
-    return {**kept, "XDG_RUNTIME_DIR": str(runtime_dir), **more}
 
 
 def msg(runtime_dir: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
@@ -54,18 +41,11 @@ def ask(runtime_dir: Path, *arguments: str) -> Any:
 
 
 @contextmanager
-def compositor(runtime_dir: Path, *arguments: str, command: tuple[str, ...] = ()) -> Iterator[subprocess.Popen[str]]:
+def compositor(runtime_dir: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """`minicomp run`, once it is ready; ended, and required to end well, afterwards."""
-    read_end, write_end = os.pipe()
-    process = subprocess.Popen(
-        [*MINICOMP, "run", "--backend", "headless", "--ready-fd", str(write_end), *arguments]
-        + (["--", *command] if command else []),
-        env=environment(runtime_dir), pass_fds=[write_end], stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    os.close(write_end)
+    process, line = start_until_ready(runtime_dir, *arguments)
     try:
-        with open(read_end) as ready:
-            assert ready.readline().startswith("WAYLAND_DISPLAY="), process.communicate(timeout=10)[1]
+        assert line.startswith("WAYLAND_DISPLAY="), process.communicate(timeout=10)[1]
         yield process
         process.terminate()
         _, errors = process.communicate(timeout=20)

@@ -29,7 +29,8 @@ def runtime_dir(tmp_path: Path) -> Iterator[Path]:
 
 
 def environment(runtime_dir: Path | None, **more: str) -> dict[str, str]:
-    result = {k: v for k, v in os.environ.items() if not k.startswith(("WAYLAND_", "XDG_RUNTIME", "DISPLAY"))}
+    dropped = ("WAYLAND_", "XDG_RUNTIME", "DISPLAY", "MINICOMP_SOCKET")
+    result = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     if runtime_dir is not None:
         result["XDG_RUNTIME_DIR"] = str(runtime_dir)
     return {**result, **more}

@@ -7,7 +7,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,8 +15,11 @@ import pytest
 from minicomp.compositor.sandbox import sandboxed
 from minicomp.config.schema import AppSettings
 from minicomp.errors import ExitCode, PreconditionError
+from tests.headless.test_run import MINICOMP
+from tests.headless.test_run import run as run_minicomp
 
-COMMAND = (sys.executable, "-m", "minicomp", "run", "--backend", "headless", "--set", "app.sandbox=true")
+SANDBOXED = ("--set", "app.sandbox=true")
+COMMAND = (*MINICOMP, "run", "--backend", "headless", *SANDBOXED)
 INFO = "/usr/bin/wayland-info"
 
 
@@ -30,9 +32,7 @@ pytestmark = pytest.mark.skipif(not user_namespaces(), reason="bubblewrap is mis
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *arguments], capture_output=True, text=True, timeout=30, env=os.environ | environment
-    )
+    return run_minicomp(None, *SANDBOXED, *arguments, timeout_s=30, **environment)
 
 
 def inside(script: str, *settings: str, **environment: str) -> str:

@@ -15,6 +15,7 @@ from minicomp.compositor.globals import PRIVILEGED
 from minicomp.testing.client import Client
 from minicomp.testing.instance import InProcess, configure
 from tests.headless.programs import output_of
+from tests.headless.test_run import run
 
 INFO = "/usr/bin/wayland-info"
 NOBODY = 65534
@@ -181,14 +182,6 @@ def test_becoming_a_trusted_program_after_connecting_is_too_late() -> None:
         assert groups(globals_of(instance)) == set(PRIVILEGED)  # the same program by itself
 
 
-def run_minicomp(*arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("WAYLAND_", "XDG_RUNTIME"))}
-    return subprocess.run(
-        [sys.executable, "-m", "minicomp", "run", "--backend", "headless", *arguments],
-        capture_output=True, text=True, timeout=20, env=environment,
-    )  # fmt: skip
-
-
 OWN_CONNECTION = ("--set", "trust.mode=listed", "--set", "app.own_connection=true")
 RULE = ("--set", f'trust.client=[{{exe="{INFO}", globals=["all"]}}]')
 LISTED = ("--set", "trust.mode=listed", "--set", 'app.globals=["screencopy"]')
@@ -202,24 +195,24 @@ def offers(result: subprocess.CompletedProcess[str]) -> list[set[str]]:
 
 def test_an_app_on_a_connection_of_its_own_has_what_app_globals_says() -> None:
     """Rules say nothing about that connection."""
-    result = run_minicomp(*OWN_CONNECTION, *RULE, "--set", 'app.globals=["screencopy"]', "--", INFO)
+    result = run(None, *OWN_CONNECTION, *RULE, "--set", 'app.globals=["screencopy"]', "--", INFO)
     assert offers(result) == [{"screencopy"}], result.stderr
-    assert offers(run_minicomp(*OWN_CONNECTION, *RULE, "--", INFO)) == [set()]
-    assert offers(run_minicomp(*OWN_CONNECTION, *RULE, "--", "sh", "-c", f"exec {INFO}")) == [set()]
+    assert offers(run(None, *OWN_CONNECTION, *RULE, "--", INFO)) == [set()]
+    assert offers(run(None, *OWN_CONNECTION, *RULE, "--", "sh", "-c", f"exec {INFO}")) == [set()]
 
 
 def test_every_program_of_a_script_has_what_app_globals_says() -> None:
-    result = run_minicomp(*LISTED, "--", "sh", "-ec", f"{INFO}; sh -c '{INFO}; true'; exec {INFO}")
+    result = run(None, *LISTED, "--", "sh", "-ec", f"{INFO}; sh -c '{INFO}; true'; exec {INFO}")
     assert offers(result) == [{"screencopy"}] * 3, result.stderr
 
 
 def test_a_script_without_app_globals_has_what_rules_give() -> None:
     """As every other client; with app.globals, both."""
     script = ("--", "sh", "-ec", f"{INFO}; {INFO}")
-    assert offers(run_minicomp("--set", "trust.mode=listed", *script)) == [set(), set()]
+    assert offers(run(None, "--set", "trust.mode=listed", *script)) == [set(), set()]
     rule = ("--set", f'trust.client=[{{exe="{INFO}", globals=["layer-shell"]}}]')
-    assert offers(run_minicomp("--set", "trust.mode=listed", *rule, *script)) == [{"layer-shell"}] * 2
-    assert offers(run_minicomp(*LISTED, *rule, *script)) == [{"layer-shell", "screencopy"}] * 2
+    assert offers(run(None, "--set", "trust.mode=listed", *rule, *script)) == [{"layer-shell"}] * 2
+    assert offers(run(None, *LISTED, *rule, *script)) == [{"layer-shell", "screencopy"}] * 2
 
 
 ORPHAN = """
@@ -238,7 +231,7 @@ os.read(read_end, 1)  # returns when the last of them has ended
 
 
 def test_whose_parent_has_ended_is_nobodys() -> None:
-    result = run_minicomp(*LISTED, "--", sys.executable, "-c", ORPHAN, INFO)
+    result = run(None, *LISTED, "--", sys.executable, "-c", ORPHAN, INFO)
     assert offers(result) == [set()], result.stderr
 
 
@@ -263,6 +256,6 @@ def test_a_stranger_has_not_what_the_app_has(tmp_path: Path) -> None:
 
 
 def test_a_rule_without_a_condition_is_refused() -> None:
-    result = run_minicomp("--set", 'trust.client=[{globals=["all"]}]', "--", "true")
+    result = run(None, "--set", 'trust.client=[{globals=["all"]}]', "--", "true")
     assert result.returncode == 2
     assert "exe, uid, socket" in result.stderr and len(result.stderr.strip().splitlines()) == 1
