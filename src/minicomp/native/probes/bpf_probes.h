@@ -66,7 +66,5 @@ int mc_bpf_switches(uint32_t rounds, double *ns_ret);
 int mc_drm_wait_vblank(int card_fd);
 /* DRM_IOCTL_VERSION, which every driver has: its name. */
 int mc_drm_name(int card_fd, char *name_ret, size_t size);
-/* io_uring: whether this kernel has the operation (IORING_REGISTER_PROBE); 1 or 0. */
-int mc_uring_has(int operation);
 
 #endif

@@ -299,3 +299,14 @@ int mc_probe_sqpoll_after_idle(unsigned idle_ms)
     io_uring_queue_exit(&ring);
     return result;
 }
+
+int mc_uring_has(int operation)
+{
+    struct io_uring_probe *probe = io_uring_get_probe();
+    if (probe == NULL) {
+        return -ENOSYS;
+    }
+    int has = io_uring_opcode_supported(probe, operation);
+    io_uring_free_probe(probe);
+    return has;
+}

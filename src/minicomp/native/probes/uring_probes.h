@@ -25,4 +25,7 @@ int mc_probe_round_trips(int server, int rounds, uint64_t *round_ns_ret, uint64_
  * it is gone, 2 when it is still awake. */
 int mc_probe_sqpoll_after_idle(unsigned idle_ms);
 
+/* Whether this kernel has the operation (IORING_REGISTER_PROBE): 1 or 0. */
+int mc_uring_has(int operation);
+
 #endif

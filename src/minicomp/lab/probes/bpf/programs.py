@@ -1,4 +1,4 @@
-"""Loading the programs of native/probes/bpf_probes.c: descriptors that close themselves, the verifier's words."""
+"""Loading the programs of native/probes/bpf_programs.c: descriptors that close themselves, the verifier's words."""
 
 from __future__ import annotations
 
