@@ -89,3 +89,12 @@ def end(instance: InProcess, process: subprocess.Popen[str], expected: Sequence[
     process.terminate()
     instance.wait_for(lambda: process.poll() is not None, "the program to end")
     assert process.returncode in expected
+
+
+def pacing(instance: InProcess) -> Any:
+    """struct mc_pacing_info of the first output."""
+    compositor = instance.compositor
+    info = compositor.ffi.new("struct mc_pacing_info *")
+    output = next(iter(compositor.outputs))
+    assert compositor.lib.mc_output_pacing(compositor.server, output.handle, info) == 0
+    return info

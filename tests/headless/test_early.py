@@ -10,17 +10,10 @@ import pytest
 from minicomp.testing.client import Client, Window
 from minicomp.testing.instance import InProcess, configure
 from tests.headless.conftest import CLIENTS
+from tests.headless.programs import pacing
 
 COLOUR = 0x203040
 PULSE = str(CLIENTS / "pulse")
-
-
-def pacing(instance: InProcess) -> Any:
-    compositor = instance.compositor
-    info = compositor.ffi.new("struct mc_pacing_info *")
-    output = next(iter(compositor.outputs))
-    assert compositor.lib.mc_output_pacing(compositor.server, output.handle, info) == 0
-    return info
 
 
 @pytest.mark.parametrize("thread", [True, False], ids=["render-thread", "loop-thread"])

@@ -8,6 +8,7 @@ import pytest
 
 from minicomp.testing.client import Client, Window
 from minicomp.testing.instance import InProcess, configure
+from tests.headless.programs import pacing
 
 COLOURS = [0x203040, 0x506070]
 
@@ -26,14 +27,6 @@ def drive(instance: InProcess, client: Client, window: Window, frames: int) -> N
             answered = len(window.callbacks)
             window.commit(64, 64, COLOURS[window.commits % 2])
             client.roundtrip()
-
-
-def pacing(instance: InProcess) -> Any:
-    compositor = instance.compositor
-    info = compositor.ffi.new("struct mc_pacing_info *")
-    output = next(iter(compositor.outputs))
-    assert compositor.lib.mc_output_pacing(compositor.server, output.handle, info) == 0
-    return info
 
 
 @pytest.mark.parametrize("latch_us", [500, 1000, 2500])
