@@ -71,12 +71,12 @@ class CompositorKnobs:
 
     def running(self) -> None:
         """Its threads run, and its outputs are on; nobody has been told that it is ready. Raises as before()."""
-        self._measure(self._describe().refresh_ns)
+        self._measure()
         self.session.apply(Stage.RUNNING)
 
     def tick(self) -> None:
         """A few times a second, on the main thread."""
-        self._measure(self._describe().refresh_ns)
+        self._measure()
         self.session.update()
 
     def record(self, trace: TraceFile) -> None:
@@ -86,14 +86,16 @@ class CompositorKnobs:
             self._written = self.session.changes
             trace.note_knobs(effects)
 
-    def _measure(self, refresh_ns: int) -> None:
+    def _measure(self) -> None:
         """Measures what the threads use per refresh, when something is derived from it."""
-        settings = self.session.settings
+        if self._compositor is None or self._compositor.server is None:
+            return
+        settings, server = self.session.settings, self._compositor.server
         wanted = any(_derives(table) for table in (settings.loop, settings.render))
-        period_ns = refresh_ns if wanted else 0
-        if self._compositor is not None and period_ns != self._measured_refresh_ns:
+        period_ns = _fastest_refresh_ns(server) if wanted else 0
+        if period_ns != self._measured_refresh_ns:
             self._measured_refresh_ns = period_ns
-            lib.mc_usage_measure(self._compositor.server, period_ns)
+            lib.mc_usage_measure(server, period_ns)
 
     def _describe(self) -> Subject:
         compositor = self._compositor
