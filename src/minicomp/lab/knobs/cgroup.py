@@ -11,6 +11,7 @@ import re
 from typing import NamedTuple
 
 from minicomp.lab.knobs import proc
+from minicomp.lab.knobs.operations import write_file
 
 V2_TYPE, V1_TYPE = "cgroup2", "cgroup"
 OWN_GROUP = re.compile(r"minicomp-([1-9][0-9]{0,9})(-clients|-other|-render|/render|/compositor)?")
@@ -33,13 +34,10 @@ class Hierarchy(NamedTuple):
     def write(self, group: str, file: str, value: str) -> None:
         """Raises OSError with the kernel's reason and the file's name."""
         path = self.path(group, file)
-        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
-            os.write(fd, value.encode())
+            write_file(path, value)
         except OSError as error:
             raise OSError(error.errno, error.strerror, path) from None
-        finally:
-            os.close(fd)
 
     def group_of(self, tid: int) -> str:
         """The group that a thread is in now, by /proc. Raises OSError."""

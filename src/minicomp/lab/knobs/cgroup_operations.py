@@ -47,16 +47,21 @@ def _permit_own(group: str, owner: Owner) -> None:
         raise Forbidden(f"{group[:100]!r} is no group of the compositor's")
 
 
-@operation("make-cgroup")
 @dataclass(frozen=True)
-class MakeCgroup(Operation):
-    """An empty group of the compositor's own."""
+class OwnGroupOperation(Operation):
+    """Something done to a group of the compositor's own."""
 
     machine_wide = True
     group: str
 
     def permit(self, owner: Owner) -> None:
         _permit_own(self.group, owner)
+
+
+@operation("make-cgroup")
+@dataclass(frozen=True)
+class MakeCgroup(OwnGroupOperation):
+    """An empty group of the compositor's own."""
 
     def undoing(self) -> RemoveCgroup:
         return RemoveCgroup(self.group)
@@ -67,14 +72,8 @@ class MakeCgroup(Operation):
 
 @operation("remove-cgroup")
 @dataclass(frozen=True)
-class RemoveCgroup(Operation):
+class RemoveCgroup(OwnGroupOperation):
     """Whatever is in the group goes to its parent; then it is removed."""
-
-    machine_wide = True
-    group: str
-
-    def permit(self, owner: Owner) -> None:
-        _permit_own(self.group, owner)
 
     def undoing(self) -> None:
         return None
@@ -126,17 +125,11 @@ def _listed(hierarchy: Hierarchy, group: str, file: str) -> set[int]:
 
 @operation("move-tasks")
 @dataclass(frozen=True)
-class MoveRest(Operation):
+class MoveRest(OwnGroupOperation):
     """What is directly in the root group, but for kernel threads, goes to a group of ours.
 
     Undone with the group: its removal puts everything back to where it was, the root.
     """
-
-    machine_wide = True
-    group: str
-
-    def permit(self, owner: Owner) -> None:
-        _permit_own(self.group, owner)
 
     def undoing(self) -> None:
         return None

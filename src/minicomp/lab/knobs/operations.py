@@ -126,17 +126,22 @@ class WriteFile(Operation):
         return WriteFile(self.path, chosen(read_file(self.path)))
 
     def perform(self) -> None:
-        fd = os.open(self.path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        try:
-            os.write(fd, self.value.encode())
-        finally:
-            os.close(fd)
+        write_file(self.path, self.value)
 
 
 def read_file(path: str) -> str:
     """The text of a small kernel file, without the line end."""
     with open(path, encoding="ascii") as file:
         return file.read().strip()
+
+
+def write_file(path: str, text: str) -> None:
+    """In one write(2), which is one setting; never through a symbolic link. Raises OSError."""
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
 
 
 def chosen(text: str) -> str:
