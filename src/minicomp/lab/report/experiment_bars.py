@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minicomp.lab.report.experiment_frames import STAGES, ArmFrames
 from minicomp.lab.report.experiment_words import percent, rate_words
-from minicomp.lab.report.svg import Canvas, Scale, number_words, x_axis
+from minicomp.lab.report.svg import Canvas, Scale, x_axis
 from minicomp.lab.statistics.analysis import Analysis
 from minicomp.lab.statistics.measures import CAUSES
 from minicomp.lab.statistics.rates import Rate
@@ -53,9 +53,10 @@ def rates(analysis: Analysis, width: int) -> str:
 
 def stages(arms: list[ArmFrames], width: int) -> str:
     """The mean of each stage, end to end."""
-    means = [arm.stages_ms() for arm in arms]
-    canvas, x, rows = _rows([arm.name for arm in arms], max(float(mean.sum()) for mean in means), width, "ms, means")
-    for (begin, y), mean in zip(rows, means, strict=True):
+    means = [arm.stages_ms for arm in arms]
+    canvas, x, tops = _rows([arm.name for arm in arms], max(float(mean.sum()) for mean in means), width, "ms, means")
+    for y, mean in zip(tops, means, strict=True):
+        begin = 0.0
         for place, (name, length) in enumerate(zip(STAGES, mean.tolist(), strict=True)):
             title = f"{name}: {length:.3f} ms"
             canvas.rect(x(begin), y, x(begin + length) - x(begin), _BAR, f"fill s{place}", title)
@@ -69,8 +70,9 @@ def causes(analysis: Analysis, width: int) -> str:
     shown = [arm for arm in analysis.arms if arm.due]
     totals = [sum(arm.causes.values()) / arm.due for arm in shown]
     most = 100 * max([*totals, 1e-6])
-    canvas, x, rows = _rows([arm.name for arm in shown], most, width, "% of the vblanks that were due")
-    for (begin, y), arm, total in zip(rows, shown, totals, strict=True):
+    canvas, x, tops = _rows([arm.name for arm in shown], most, width, "% of the vblanks that were due")
+    for y, arm, total in zip(tops, shown, totals, strict=True):
+        begin = 0.0
         for place, cause in enumerate(CAUSES):
             share = 100 * arm.causes[cause] / arm.due
             if share:
@@ -81,24 +83,24 @@ def causes(analysis: Analysis, width: int) -> str:
     return canvas.finish("Missed vblanks by cause, a bar for each arm")
 
 
-def _rows(names: list[str], most: float, width: int, label: str) -> tuple[Canvas, Scale, list[tuple[float, float]]]:
-    """A canvas with an axis, and for each row where its bar begins (value, top)."""
+def _rows(names: list[str], most: float, width: int, label: str) -> tuple[Canvas, Scale, list[float]]:
+    """A canvas with an axis from 0, and the top of each row's bar."""
     narrow = width < 500
     left = 14.0 if narrow else _room(names)
     step = 42 if narrow else 30
     canvas = Canvas(width, 8 + step * len(names) + BOTTOM)
     bottom = canvas.height - BOTTOM
     x = Scale(0.0, most, left, width - RIGHT - 56)
-    x_axis(canvas, x, 8, bottom, [(tick, number_words(tick)) for tick in x.ticks(4 if narrow else 6)])
+    x_axis(canvas, x, 8, bottom, about=4 if narrow else 6)
     canvas.text(width - RIGHT, canvas.height - 4, label, "end", "label")
-    places = []
+    tops = []
     for row, name in enumerate(names):
         y = 8 + row * step + (20 if narrow else (step - _BAR) / 2)
         canvas.text(
             left if narrow else left - 8, y - 5 if narrow else y + 13, name, "start" if narrow else "end", "label"
         )
-        places.append((0.0, y))
-    return canvas, x, places
+        tops.append(y)
+    return canvas, x, tops
 
 
 def _whisker(canvas: Canvas, x: Scale, y: float, rate: Rate, colour: str, *, hollow: bool, title: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -46,6 +47,7 @@ class ArmFrames:
         known = self.known("refresh_ns")
         return float(np.median(known)) / 1e6 if len(known) else float("nan")
 
+    @cached_property
     def stages_ms(self) -> Floats:
         """Mean of each stage over the frames that were shown; empty when there are none with all their times."""
         begin, end = self.columns["commit_ns"], self.columns["presented_ns"]

@@ -208,8 +208,8 @@ def _figure(picture: Picture) -> str:
     square = " square" if picture.legend and picture.legend[0][0][0] in "cs" else ""
     entries = "".join(f'<li><i class="{style}"></i>{escape(words)}</li>' for style, words in picture.legend)
     legend = f'<ul class="legend{square}">{entries}</ul>' if entries else ""
-    wide = picture.wide.replace('<svg class=""', '<svg class="wide"', 1)
-    narrow = picture.narrow.replace('<svg class=""', '<svg class="narrow"', 1)
+    wide = picture.wide.replace("<svg", '<svg class="wide"', 1)
+    narrow = picture.narrow.replace("<svg", '<svg class="narrow"', 1)
     return (
         f"<figure>\n<h3>{escape(picture.title)}</h3>\n{legend}\n{wide}\n{narrow}\n"
         f"<figcaption>{escape(picture.caption)}</figcaption>\n</figure>"

@@ -84,7 +84,7 @@ def pictures(analysis: Analysis) -> dict[str, Picture]:
             lambda width: strip.frame_strip(arms, width),
             causes,
         )
-    staged = [arm for arm in arms if len(arm.stages_ms())]
+    staged = [arm for arm in arms if len(arm.stages_ms)]
     if staged:
         add(
             "stages",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minicomp.lab.report.experiment_frames import ArmFrames
-from minicomp.lab.report.svg import Canvas, Scale, number_words
+from minicomp.lab.report.svg import Canvas, Scale, y_axis
 from minicomp.lab.statistics.measures import CAUSES
 
 LEFT, RIGHT = 46, 14
@@ -32,9 +32,7 @@ def _lane(canvas: Canvas, arm: ArmFrames, begin: float, width: int, y: Scale, *,
     right = width - RIGHT
     missed = int(np.nansum(arm.columns["missed_vblanks"][arm.cause >= 0]))
     canvas.text(LEFT, begin - 5, f"{arm.name}: {missed} missed", style="label")
-    for tick in y.ticks(3):
-        canvas.line(LEFT, y(tick), right, y(tick))
-        canvas.text(LEFT - 6, y(tick) + 4, number_words(tick), "end", "tick")
+    y_axis(canvas, y, LEFT, right, about=3)
     count = len(arm.cause)
     x = Scale(0.0, float(max(count, 1)), LEFT, right)
     for start in arm.run_starts.tolist()[1:]:

@@ -6,7 +6,7 @@ Colours are CSS classes of the page (light and dark), never attributes; coordina
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 
 Point = tuple[float, float]
@@ -58,10 +58,10 @@ class Canvas:
         place = "" if anchor == "start" else f' text-anchor="{anchor}"'
         self._parts.append(f'<text{kind}{place} x="{_number(x)}" y="{_number(y)}">{escape(words)}</text>')
 
-    def finish(self, label: str, style: str = "") -> str:
+    def finish(self, label: str) -> str:
         """The element; `label` is what a screen reader says."""
         return (
-            f'<svg class="{style}" viewBox="0 0 {_number(self.width)} {_number(self.height)}" role="img" '
+            f'<svg viewBox="0 0 {_number(self.width)} {_number(self.height)}" role="img" '
             f'aria-label="{escape(label)}">{"".join(self._parts)}</svg>'
         )
 
@@ -106,13 +106,11 @@ def number_words(value: float) -> str:
     return f"{value:.6g}" if 1e-4 <= abs(value) < 1e6 else f"{value:.0e}"
 
 
-def y_axis(
-    canvas: Canvas, scale: Scale, left: float, right: float, words: Callable[[float], str] = number_words
-) -> None:
+def y_axis(canvas: Canvas, scale: Scale, left: float, right: float, about: int = 5) -> None:
     """Grid lines from left to right, labels to their left."""
-    for tick in scale.ticks():
+    for tick in scale.ticks(about):
         canvas.line(left, scale(tick), right, scale(tick))
-        canvas.text(left - 6, scale(tick) + 4, words(tick), "end", "tick")
+        canvas.text(left - 6, scale(tick) + 4, number_words(tick), "end", "tick")
 
 
 def x_axis(
