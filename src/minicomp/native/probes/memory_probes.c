@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "chase.h"
 #include "clock.h"
 #include "syscall_count.h"
 
@@ -71,45 +72,10 @@ static int map_pages(int pages, size_t bytes, struct mapping *mapping_ret)
     return 0;
 }
 
-/* A pseudo-random number, the same in every run. */
-static uint32_t next_random(uint64_t *state)
-{
-    *state = *state * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(*state >> 33);
-}
-
 /* The place used in a page: another cache line in each, so that they do not all fall into one cache set. */
 static void **place(uint8_t *start, uint32_t page)
 {
     return (void **)(start + (size_t)page * PAGE + (page * 7 % 64) * 64);
-}
-
-/* Links the first `count` pages into one cycle in random order. */
-static int link_pages(uint8_t *start, uint32_t count)
-{
-    uint32_t *order = malloc(count * sizeof(*order));
-    if (order == NULL) {
-        return -ENOMEM;
-    }
-    uint64_t state = count;
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t j = next_random(&state) % (i + 1);
-        order[i] = order[j];
-        order[j] = i;
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        *place(start, order[i]) = (void *)place(start, order[(i + 1) % count]);
-    }
-    free(order);
-    return 0;
-}
-
-static void **follow(void **at, uint32_t loads)
-{
-    for (uint32_t i = 0; i < loads; i++) {
-        at = *(void *volatile *)at;
-    }
-    return at;
 }
 
 int mc_probe_chase(int pages, const uint32_t *counts, int count, int samples, uint32_t loads,
@@ -128,12 +94,12 @@ int mc_probe_chase(int pages, const uint32_t *counts, int count, int samples, ui
         *place(mapping.start, i) = NULL;
     }
     for (int i = 0; i < count && error == 0; i++) {
-        error = link_pages(mapping.start, counts[i]);
-        void **at = follow(place(mapping.start, 0), error == 0 ? counts[i] : 0); /* warm */
+        error = mc_chase_link(mapping.start, counts[i], place);
+        void **at = mc_chase_follow(place(mapping.start, 0), error == 0 ? counts[i] : 0); /* warm */
         uint32_t length = loads > counts[i] ? loads : counts[i];
         for (int j = 0; j < samples && error == 0; j++) {
             uint64_t began = mc_now_ns();
-            at = follow(at, length);
+            at = mc_chase_follow(at, length);
             load_ns_ret[i * samples + j] = (double)(mc_now_ns() - began) / length;
         }
     }
@@ -163,12 +129,12 @@ int mc_probe_chase_misses(int pages, uint32_t count, uint64_t *loads_ret, uint64
     struct mapping mapping;
     int error = map_pages(pages, (size_t)count * PAGE, &mapping);
     if (error == 0) {
-        error = link_pages(mapping.start, count);
+        error = mc_chase_link(mapping.start, count, place);
         if (error == 0) {
-            void **at = follow(place(mapping.start, 0), count);
+            void **at = mc_chase_follow(place(mapping.start, 0), count);
             ioctl(fd, PERF_EVENT_IOC_RESET, 0);
             *loads_ret = 4ull * count;
-            follow(at, 4 * count);
+            mc_chase_follow(at, 4 * count);
             error = read(fd, misses_ret, sizeof(*misses_ret)) == sizeof(*misses_ret) ? 0 : -errno;
         }
         munmap(mapping.mapped, mapping.mapped_bytes);

@@ -1,9 +1,9 @@
 #include "scheduler_probes.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 
+#include "chase.h"
 #include "probe_time.h"
 
 #define LINE 64u
@@ -72,38 +72,26 @@ int mc_probe_gaps(uint64_t until_ns, uint64_t gap_ns, int most, uint64_t *begins
     return found;
 }
 
+static void **line(uint8_t *start, uint32_t i)
+{
+    return (void **)(start + (uint64_t)i * LINE);
+}
+
 int mc_probe_cache(uint64_t bytes, int samples, uint32_t loads, double *load_ns_ret)
 {
     uint8_t *start = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    uint32_t count = (uint32_t)(bytes / LINE);
-    uint32_t *order = malloc(count * sizeof(*order));
-    if (start == MAP_FAILED || order == NULL) {
-        free(order);
-        return -ENOMEM;
+    if (start == MAP_FAILED) {
+        return -errno;
     }
     madvise(start, bytes, MADV_HUGEPAGE);
-    uint64_t state = 1;
-    for (uint32_t i = 0; i < count; i++) { /* one cycle through all lines */
-        state = state * 6364136223846793005u + 1442695040888963407u;
-        uint32_t j = (uint32_t)(state >> 33) % (i + 1);
-        order[i] = order[j];
-        order[j] = i;
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        *(void **)(start + (uint64_t)order[i] * LINE) = start + (uint64_t)order[(i + 1) % count] * LINE;
-    }
-    free(order);
-    void **at = (void **)start;
-    for (uint32_t i = 0; i < count; i++) {
-        at = *(void *volatile *)at;
-    }
-    for (int i = 0; i < samples; i++) {
+    uint32_t count = (uint32_t)(bytes / LINE);
+    int error = mc_chase_link(start, count, line);
+    void **at = mc_chase_follow(line(start, 0), error == 0 ? count : 0); /* warm */
+    for (int i = 0; i < samples && error == 0; i++) {
         uint64_t began = mc_clock_ns(CLOCK_THREAD_CPUTIME_ID);
-        for (uint32_t j = 0; j < loads; j++) {
-            at = *(void *volatile *)at;
-        }
+        at = mc_chase_follow(at, loads);
         load_ns_ret[i] = (double)(mc_clock_ns(CLOCK_THREAD_CPUTIME_ID) - began) / loads;
     }
     munmap(start, bytes);
-    return 0;
+    return error;
 }
