@@ -43,3 +43,12 @@ def test_a_frame_through_dmabuf_egl_and_kms(guest: Guest, tmp_path: Path) -> Non
     (tmp_path / "frame.svg").write_text(svg)
     assert mermaid.startswith("sequenceDiagram") and "atomic commit" in mermaid
     assert "</svg>" in svg and "atomic commit" in svg
+
+
+def test_the_probes_that_need_a_display(guest: Guest) -> None:
+    probes = "bpf-vblank bpf-drm-ioctls bpf-cgroup-device bpf-sched-switch"
+    run = f".venv/bin/minicomp run --backend drm -- .venv/bin/minicomp lab probe {probes} --quick"
+    done = guest.run(run, timeout_s=200)
+    assert done.code == 0, done.out + done.err
+    assert "FAILED" not in done.out and "does not" not in done.out.split("statements:")[0], done.out
+    print(done.out)
