@@ -34,7 +34,7 @@ NO_WAIT_NS = 20_000
 """Taking a free lock and reading the clock takes the loop thread less."""
 COUNT_LIMIT = 255
 """SCHED's counters stay at this."""
-THREADS = {Source.LOOP: "mc-loop", Source.RENDER: "mc-render", Source.POLICY: "policy"}
+THREADS: dict[int, str] = {Source.LOOP: "mc-loop", Source.RENDER: "mc-render", Source.POLICY: "policy"}
 
 
 class Closer:
@@ -90,11 +90,8 @@ class Closer:
         """Whether the loop thread could have read a commit sooner but for the lock or the CPU."""
         late, waited = read_ns - due_ns, self._loop_waited(due_ns, read_ns)
         if waited >= max(DECIDES_SHARE * late, NO_WAIT_NS):
-            held = self.holder(Source.LOOP, due_ns, read_ns)
-            by = "" if held is None else f", held by {source_name(held)}"
-            return Reason(
-                "lock wait", f"mc-loop waited {ms(waited)} for the compositor lock{by}, with a commit to read"
-            )
+            why = _waited(waited, self.holder(Source.LOOP, due_ns, read_ns))
+            return Reason("lock wait", f"mc-loop {why}, with a commit to read")
         return self._in_kernel("mc-loop", due_ns, read_ns, late)
 
     def loop_late(self, event_ns: int, handled_ns: int) -> Reason:
@@ -106,24 +103,22 @@ class Closer:
         waited = self._loop_waited(event_ns, handled_ns)
         sentence = f"mc-loop learned of the flip before {ms(late)} after it"
         if waited >= DECIDES_SHARE * late:
-            held = self.holder(Source.LOOP, event_ns, handled_ns)
-            by = "" if held is None else f", held by {source_name(held)}"
-            return Reason("lock wait", f"{sentence}: it waited {ms(waited)} for the compositor lock{by}")
+            why = _waited(waited, self.holder(Source.LOOP, event_ns, handled_ns))
+            return Reason("lock wait", f"{sentence}: it {why}")
         return Reason("wake late", sentence)
 
     def asked_late(self, due_ns: int, done_ns: int, what: str) -> Reason:
         """Why the frame callback that was sent at `done_ns` came too late."""
         source = self.asked_by.get(done_ns, int(Source.RENDER))
-        thread, late = THREADS.get(Source(source), "mc-render"), done_ns - due_ns
+        thread, late = THREADS.get(source, "mc-render"), done_ns - due_ns
         mine = (self.wait_by == source) & (self.wait_end > due_ns) & (self.wait_end <= done_ns)
         waited = int((self.wait_end[mine] - np.maximum(self.wait_begin[mine], due_ns)).sum())
         if source == Source.LOOP:
             waited = max(waited, self._loop_waited(due_ns, done_ns))
         times = {"late": late, "lock": waited}
         if waited >= DECIDES_SHARE * late:
-            held = self.holder(source, due_ns, done_ns)
-            by = "" if held is None else f", held by {source_name(held)}"
-            return Reason("lock wait", f"{thread} {what}: it waited {ms(waited)} for the compositor lock{by}", times)
+            why = _waited(waited, self.holder(source, due_ns, done_ns))
+            return Reason("lock wait", f"{thread} {what}: it {why}", times)
         for name in (thread, "mc-loop"):  # which sets the render thread's timer
             found = self._in_kernel(name, due_ns, done_ns, late)
             if found is not None:
@@ -157,10 +152,9 @@ class Closer:
         if found is not None:
             return found  # the lock was free, but the thread could not run to take it
         held = self.holder(self._source(row), end_ns - spent_ns, end_ns)
-        by = "" if held is None else f", held by {source_name(held)}"
-        sentence = f"{thread} waited {ms(spent_ns)} for the compositor lock{by} (usually {ms(usual_ns)})"
+        sentence = f"{thread} {_waited(spent_ns, held)} (usually {ms(usual_ns)})"
         if held is not None and self.kernel is not None:
-            account = self.kernel.account(THREADS.get(Source(held), ""), end_ns - spent_ns, end_ns)
+            account = self.kernel.account(THREADS.get(held, ""), end_ns - spent_ns, end_ns)
             if account is not None and account.waiting_ns + account.throttled_ns >= DECIDES_SHARE * spent_ns:
                 sentence += (
                     f"; the holder had no CPU for {ms(account.waiting_ns + account.throttled_ns)}{_instead(account)}"
@@ -251,7 +245,13 @@ class Closer:
         return source
 
     def _thread(self, row: int) -> str:
-        return THREADS.get(Source(self._source(row)), "mc-render")
+        return THREADS.get(self._source(row), "mc-render")
+
+
+def _waited(waited_ns: int, held: int | None) -> str:
+    """ "waited 8.0 ms for the compositor lock, held by policy"; `held` is what `Closer.holder` found."""
+    by = "" if held is None else f", held by {source_name(held)}"
+    return f"waited {ms(waited_ns)} for the compositor lock{by}"
 
 
 def _instead(account: Account) -> str:
