@@ -190,9 +190,8 @@ class LockAll(Knob):
         resident = proc.status_line(subject.pid, "VmRSS")
         took = (int(locked.split()[0]) > 0) == self.wanted
         limit = memlock_limit(subject.pid)
-        note = "" if limit == "unlimited" or not self.wanted else f"beyond RLIMIT_MEMLOCK ({limit}) mapping fails"
-        if proc.has_capability(14):
-            note = ""  # CAP_IPC_LOCK: no limit counts
+        limited = limit != "unlimited" and not proc.has_capability(proc.CAP_IPC_LOCK)
+        note = f"beyond RLIMIT_MEMLOCK ({limit}) mapping fails" if limited and self.wanted else ""
         return Effect(self.name, self.wanted, {"locked": locked, "resident": resident}, took, note)
 
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 import resource
 from dataclasses import dataclass
 from typing import ClassVar
 
+from minicomp.lab.knobs import proc, syscalls
 from minicomp.lab.knobs.operations import Forbidden, Operation, Owner, operation
 from minicomp.lab.knobs.thread_operations import ThreadOperation
 
 MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4
-_CAP_IPC_LOCK, _CAP_SYS_RESOURCE = 14, 24
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @operation("lock-memory")
@@ -21,7 +18,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class LockMemory(Operation):
     """mlockall(2) on this process; flags 0 unlock everything."""
 
-    capability: ClassVar[int] = _CAP_IPC_LOCK
+    capability: ClassVar[int] = proc.CAP_IPC_LOCK
     flags: int
 
     def permit(self, owner: Owner) -> None:
@@ -31,10 +28,7 @@ class LockMemory(Operation):
         return LockMemory(0)
 
     def perform(self) -> None:
-        result = _libc.mlockall(ctypes.c_int(self.flags)) if self.flags else _libc.munlockall()
-        if result != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
+        syscalls.mlockall(self.flags)
 
 
 @operation("limit-locked-memory")
@@ -42,7 +36,7 @@ class LockMemory(Operation):
 class LimitLockedMemory(ThreadOperation):
     """RLIMIT_MEMLOCK of a process, in bytes; -1 is no limit. Raising the hard one takes CAP_SYS_RESOURCE."""
 
-    capability: ClassVar[int] = _CAP_SYS_RESOURCE
+    capability: ClassVar[int] = proc.CAP_SYS_RESOURCE
     soft: int
     hard: int
 

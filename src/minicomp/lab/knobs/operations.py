@@ -17,6 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple, TypeVar, get_args, get_type_hints
 
+from minicomp.lab.knobs import proc
+
 
 class Owner(NamedTuple):
     """For whom an operation is done: the process at the other end of the helper's socket."""
@@ -35,7 +37,7 @@ class Operation(ABC):
 
     kind: ClassVar[str] = ""
     machine_wide: ClassVar[bool] = False  # outlives the process: by the helper only, for one compositor at a time
-    capability: ClassVar[int] = 23  # what it takes (CAP_SYS_NICE): who has it in vain needs no helper
+    capability: ClassVar[int] = proc.CAP_SYS_NICE  # what it takes: who has it in vain needs no helper
 
     @abstractmethod
     def permit(self, owner: Owner) -> None:

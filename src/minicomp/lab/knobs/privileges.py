@@ -7,18 +7,17 @@ thread and inherited: this must happen while there is one thread.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 
 from minicomp.lab.knobs import proc
 from minicomp.lab.knobs.knob import KnobRefused
-from minicomp.lab.knobs.syscalls import prctl
+from minicomp.lab.knobs.operations import read_file
+from minicomp.lab.knobs.syscalls import capset_none, prctl
 
 NAME = "knobs.drop_privileges"
 _PR_CAPBSET_DROP, _PR_SET_SECUREBITS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 24, 28, 47, 4
 _NOROOT_LOCKED = 0x3  # SECBIT_NOROOT | SECBIT_NOROOT_LOCKED
-_CAPABILITY_VERSION_3 = 0x20080522
 
 
 def drop_all() -> None:
@@ -30,20 +29,15 @@ def drop_all() -> None:
         return
     try:
         prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
-        if held >> 8 & 1:  # CAP_SETPCAP
+        if held >> proc.CAP_SETPCAP & 1:
             prctl(_PR_SET_SECUREBITS, _NOROOT_LOCKED)
             for number in range(_last_capability() + 1):
                 prctl(_PR_CAPBSET_DROP, number)
-        header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-        nothing = (ctypes.c_uint32 * 6)()
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.capset(header, nothing) != 0:
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        capset_none()
     except OSError as error:
         reason = f"capabilities could not be dropped: {error.strerror}"
         raise KnobRefused(NAME, True, error.errno or 0, reason, "set knobs.drop_privileges = false") from None
 
 
 def _last_capability() -> int:
-    with open("/proc/sys/kernel/cap_last_cap", encoding="ascii") as file:
-        return int(file.read())
+    return int(read_file("/proc/sys/kernel/cap_last_cap"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-CAP_SYS_NICE = 23
+CAP_SETPCAP, CAP_IPC_LOCK, CAP_SYS_NICE, CAP_SYS_RESOURCE = 8, 14, 23, 24  # linux/capability.h
 
 
 def status_line(tid: int | str, name: str) -> str:

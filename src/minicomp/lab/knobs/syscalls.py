@@ -1,4 +1,5 @@
-"""sched_setattr(2) and sched_getattr(2) on any thread, and prctl(2), through ctypes: Python wraps none of them.
+"""sched_setattr(2) and sched_getattr(2) on any thread, prctl(2), mlockall(2) and capset(2), through ctypes: Python
+wraps none of them.
 
 Numbers for x86-64 and for the generic table of newer architectures (include/uapi/asm-generic/unistd.h); struct and
 flags from include/uapi/linux/sched.h and sched/types.h. Errors are OSError.
@@ -19,6 +20,8 @@ DL_OVERRUN = 0x04
 KEEP_POLICY = 0x08
 KEEP_PARAMS = 0x10
 UTIL_CLAMP_MIN = 0x20
+
+_CAPABILITY_VERSION_3 = 0x20080522
 
 _X86_64 = platform.machine() == "x86_64"
 _SCHED_SETATTR = 314 if _X86_64 else 274
@@ -63,6 +66,18 @@ def sched_getattr(tid: int) -> SchedAttr:
 def prctl(option: int, *arguments: int) -> int:
     padded = [*arguments, 0, 0, 0, 0][:4]
     return _checked(_libc.prctl(ctypes.c_int(option), *(ctypes.c_ulong(value) for value in padded)))
+
+
+def mlockall(flags: int) -> None:
+    """Flags 0: munlockall."""
+    _checked(_libc.mlockall(ctypes.c_int(flags)) if flags else _libc.munlockall())
+
+
+def capset_none() -> None:
+    """Empties the calling thread's effective, permitted and inheritable capability sets."""
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    nothing = (ctypes.c_uint32 * 6)()
+    _checked(_libc.capset(header, nothing))
 
 
 def _checked(result: int) -> int:
