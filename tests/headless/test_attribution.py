@@ -7,8 +7,6 @@ No time of this machine is asserted.
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -18,9 +16,8 @@ from minicomp.lab.pipeline.attribution import Cause, explain
 from minicomp.lab.pipeline.join import join
 from minicomp.lab.pipeline.runfile import read_run
 from minicomp.testing.instance import configure
-from tests.headless.conftest import CLIENTS
 from tests.headless.pages import PagedWindow
-from tests.headless.traced import MS, assert_mostly, traced, within
+from tests.headless.traced import MS, assert_mostly, traced, traced_program, within
 
 SMALL = ["320x200@60"]
 FIXED_2_MS = {"pacing__mode": "fixed", "pacing__fixed_ms": 2}
@@ -120,13 +117,8 @@ def test_page_fault(tmp_path: Path) -> None:
 def test_wake_late(tmp_path: Path) -> None:
     """The compositor is stopped for 45 ms at a time. The run file alone cannot say by whom."""
     path = tmp_path / "run.mct"
-    command = [sys.executable, "-m", "minicomp", "run", "--backend", "headless", "--trace", str(path)]
-    command += ["--set", 'headless.outputs=["320x200@60"]', "--ready-fd", "1", "--", str(CLIENTS / "pulse"), "--quiet"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    assert process.stdout is not None
     windows = []
-    try:
-        process.stdout.readline()
+    with traced_program(path, "--set", 'headless.outputs=["320x200@60"]') as process:
         time.sleep(1)
         for _ in range(20):
             begin_ns = time.monotonic_ns()
@@ -135,9 +127,5 @@ def test_wake_late(tmp_path: Path) -> None:
             process.send_signal(signal.SIGCONT)
             windows.append((begin_ns, time.monotonic_ns()))
             time.sleep(0.08)
-    finally:
-        process.terminate()
-        process.wait(10)
-        process.stdout.close()
     causes = within(causes_of(path), windows)
     assert_mostly(causes, "wake late", 20)

@@ -31,7 +31,7 @@ from tests.headless.kernel_side import (
     tracefs_is_mounted,
 )
 from tests.headless.pages import PagedWindow
-from tests.headless.traced import MS, assert_mostly, traced, within
+from tests.headless.traced import MS, assert_mostly, traced, traced_program, within
 
 pytestmark = needs_root
 ON_RENDER_THREAD = {"headless__outputs": ["320x200@60"], "render__early": "no"}
@@ -137,28 +137,12 @@ def test_run_records_it_and_cleans_up(tmp_path: Path) -> None:
 def test_killed_collectors_leave_nothing_for_long(tmp_path: Path) -> None:
     """After SIGKILL of compositor and collector the file is readable, and the next start removes the instance."""
     path = tmp_path / "run.mct"
-    command = [
-        sys.executable,
-        "-m",
-        "minicomp",
-        "run",
-        "--backend",
-        "headless",
-        "--trace",
-        str(path),
-        "--ready-fd",
-        "1",
-    ]
-    command += ["--set", "trace.kernel=tracefs", "--", str(CLIENTS / "pulse"), "--quiet"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
-    assert process.stdout is not None
-    process.stdout.readline()
-    collector = _child_with(process.pid, "minicomp.lab.kernel.collector")
-    time.sleep(1)
-    os.kill(collector, signal.SIGKILL)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait(10)
-    process.stdout.close()
+    with traced_program(path, "--set", "trace.kernel=tracefs") as process:
+        collector = _child_with(process.pid, "minicomp.lab.kernel.collector")
+        time.sleep(1)
+        os.kill(collector, signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(10)
     assert f"minicomp-{collector}" in instances()
     trace = read_kernel_trace(Path(f"{path}.kernel"))
     assert trace.end is None and len(trace.records) > 100
@@ -172,27 +156,11 @@ def test_killed_collectors_leave_nothing_for_long(tmp_path: Path) -> None:
 
 def test_killed_compositor_ends_the_collector(tmp_path: Path) -> None:
     path = tmp_path / "run.mct"
-    command = [
-        sys.executable,
-        "-m",
-        "minicomp",
-        "run",
-        "--backend",
-        "headless",
-        "--trace",
-        str(path),
-        "--ready-fd",
-        "1",
-    ]
-    command += ["--set", "trace.kernel=tracefs", "--", str(CLIENTS / "pulse"), "--quiet"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
-    assert process.stdout is not None
-    process.stdout.readline()
-    collector = _child_with(process.pid, "minicomp.lab.kernel.collector")
-    time.sleep(0.5)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait(10)
-    process.stdout.close()
+    with traced_program(path, "--set", "trace.kernel=tracefs") as process:
+        collector = _child_with(process.pid, "minicomp.lab.kernel.collector")
+        time.sleep(0.5)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(10)
     deadline = time.monotonic() + 10
     while Path(f"/proc/{collector}/cmdline").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -219,34 +187,15 @@ def test_it_needs_a_run_file() -> None:
 def test_lab_kernel_trace_records_a_compositor_that_runs(tmp_path: Path) -> None:
     """`minicomp lab kernel-trace`, by root beside a compositor that may not do it itself."""
     path = tmp_path / "run.mct"
-    command = [sys.executable, "-m", "minicomp"]
-    run = [
-        "run",
-        "--backend",
-        "headless",
-        "--trace",
-        str(path),
-        "--ready-fd",
-        "1",
-        "--",
-        str(CLIENTS / "pulse"),
-        "--quiet",
-    ]
-    process = subprocess.Popen([*command, *run], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    assert process.stdout is not None
-    try:
-        process.stdout.readline()
-        lab = [*command, "lab", "kernel-trace", "--out", f"{path}.kernel", "--duration-s", "1", "--scope", "own"]
+    with traced_program(path) as process:
+        lab = [sys.executable, "-m", "minicomp", "lab", "kernel-trace", "--out", f"{path}.kernel"]
+        lab += ["--duration-s", "1", "--scope", "own"]
         done = subprocess.run([*lab, "--pid", str(process.pid)], capture_output=True, text=True, timeout=30)
         assert done.returncode == 0 and "% of a CPU" in done.stdout, done.stderr
         gone = subprocess.run([*lab, "--pid", "999999999"], capture_output=True, text=True, timeout=30)
         assert gone.returncode != 0 and gone.stderr.count("\n") == 1
         other = subprocess.run([*lab, "--pid", str(os.getpid())], capture_output=True, text=True, timeout=30)
         assert other.returncode != 0 and "no running minicomp" in other.stderr
-    finally:
-        process.terminate()
-        process.wait(10)
-        process.stdout.close()
     trace = read_beside(path)
     assert trace is not None and trace.meta["scope"] == "own"
     switches = trace.records[trace.records["kind"] == Event.SWITCH]

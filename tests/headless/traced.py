@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -80,6 +81,22 @@ def traced(config: Config, path: Path) -> Iterator[Traced]:
             yield run
         finally:
             run.finish()
+
+
+@contextmanager
+def traced_program(path: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`minicomp run` in a session of its own, with pulse and these options, that writes `path`; ready at the start."""
+    command = [sys.executable, "-m", "minicomp", "run", "--backend", "headless", "--trace", str(path)]
+    command += ["--ready-fd", "1", *options, "--", str(CLIENTS / "pulse"), "--quiet"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
+    assert process.stdout is not None
+    try:
+        process.stdout.readline()
+        yield process
+    finally:
+        process.terminate()
+        process.wait(10)
+        process.stdout.close()
 
 
 def within(causes: list[Cause], windows: list[Window], after_ns: int = 60 * MS) -> list[Cause]:
