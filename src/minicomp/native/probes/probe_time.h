@@ -39,8 +39,8 @@ static inline void mc_sleep_until(uint64_t at_ns)
 /* Works for so long of the calling thread's CPU time. */
 static inline void mc_use_cpu(uint64_t cpu_ns)
 {
-    uint64_t begin_ns = mc_clock_ns(CLOCK_THREAD_CPUTIME_ID);
-    while (mc_clock_ns(CLOCK_THREAD_CPUTIME_ID) - begin_ns < cpu_ns) {
+    uint64_t begin_ns = mc_thread_cpu_ns();
+    while (mc_thread_cpu_ns() - begin_ns < cpu_ns) {
     }
 }
 

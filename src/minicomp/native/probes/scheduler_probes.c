@@ -10,10 +10,10 @@
 
 uint64_t mc_probe_spin(uint64_t until_ns)
 {
-    uint64_t began = mc_clock_ns(CLOCK_THREAD_CPUTIME_ID);
+    uint64_t began = mc_thread_cpu_ns();
     while (mc_now_ns() < until_ns) {
     }
-    return mc_clock_ns(CLOCK_THREAD_CPUTIME_ID) - began;
+    return mc_thread_cpu_ns() - began;
 }
 
 int mc_probe_thrash(uint64_t bytes, uint64_t until_ns)
@@ -88,9 +88,9 @@ int mc_probe_cache(uint64_t bytes, int samples, uint32_t loads, double *load_ns_
     int error = mc_chase_link(start, count, line);
     void **at = mc_chase_follow(line(start, 0), error == 0 ? count : 0); /* warm */
     for (int i = 0; i < samples && error == 0; i++) {
-        uint64_t began = mc_clock_ns(CLOCK_THREAD_CPUTIME_ID);
+        uint64_t began = mc_thread_cpu_ns();
         at = mc_chase_follow(at, loads);
-        load_ns_ret[i] = (double)(mc_clock_ns(CLOCK_THREAD_CPUTIME_ID) - began) / loads;
+        load_ns_ret[i] = (double)(mc_thread_cpu_ns() - began) / loads;
     }
     munmap(start, bytes);
     return error;
