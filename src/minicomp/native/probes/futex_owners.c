@@ -22,9 +22,9 @@ enum { LOW = 1, MID = 2, HIGH = 3, COORDINATOR = 10 };
 
 struct inversion {
     pthread_mutex_t mutex;
-    sem_t mid_may, high_may;
+    sem_t low_holds, mid_may, high_may, over;
     _Atomic int low_tid;
-    _Atomic bool low_holds, high_waits, high_done, over;
+    _Atomic bool high_waits, high_done;
     _Atomic uint64_t delay_ns;
 };
 
@@ -33,15 +33,13 @@ static void *low_main(void *data)
     struct inversion *inversion = data;
     atomic_store(&inversion->low_tid, (int)syscall(SYS_gettid));
     pthread_mutex_lock(&inversion->mutex);
-    atomic_store(&inversion->low_holds, true);
+    sem_post(&inversion->low_holds);
     while (!atomic_load(&inversion->high_waits)) {
         sched_yield();
     }
     mc_use_cpu(10 * MC_NSEC_PER_MSEC);
     pthread_mutex_unlock(&inversion->mutex);
-    while (!atomic_load(&inversion->over)) {
-        mc_sleep_us(1000); /* its priority is still being read */
-    }
+    sem_wait(&inversion->over); /* its priority is read until then */
     return NULL;
 }
 
@@ -103,8 +101,10 @@ int mc_probe_inversion(int inherit, uint64_t *delay_ns_ret, int *low_priority_re
     pthread_mutexattr_init(&attributes);
     pthread_mutexattr_setprotocol(&attributes, inherit ? PTHREAD_PRIO_INHERIT : PTHREAD_PRIO_NONE);
     pthread_mutex_init(&inversion.mutex, &attributes);
-    sem_init(&inversion.mid_may, 0, 0);
-    sem_init(&inversion.high_may, 0, 0);
+    sem_t *semaphores[] = {&inversion.low_holds, &inversion.mid_may, &inversion.high_may, &inversion.over};
+    for (size_t i = 0; i < sizeof(semaphores) / sizeof(*semaphores); i++) {
+        sem_init(semaphores[i], 0, 0);
+    }
     int error = one_cpu_fifo();
     pthread_t high, mid, low;
     /* Nothing fails between the three: a class that was given to us may be given to our threads. */
@@ -113,9 +113,7 @@ int mc_probe_inversion(int inherit, uint64_t *delay_ns_ret, int *low_priority_re
         (error = start_fifo(&low, low_main, LOW, &inversion)) != 0) {
         return error;
     }
-    while (!atomic_load(&inversion.low_holds)) {
-        mc_sleep_us(500);
-    }
+    sem_wait(&inversion.low_holds);
     sem_post(&inversion.high_may);
     sem_post(&inversion.mid_may);
     int highest = 0;
@@ -128,7 +126,7 @@ int mc_probe_inversion(int inherit, uint64_t *delay_ns_ret, int *low_priority_re
         }
         mc_sleep_us(500);
     }
-    atomic_store(&inversion.over, true);
+    sem_post(&inversion.over);
     pthread_join(high, NULL);
     pthread_join(mid, NULL);
     pthread_join(low, NULL);

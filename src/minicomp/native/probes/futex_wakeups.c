@@ -198,7 +198,7 @@ int mc_probe_wake_one(int waiters, int *said_ret, int *woke_ret, int *mismatch_r
         error = mc_task_wait_asleep(atomic_load(&sleepers[i].tid)) ? 0 : -ETIMEDOUT;
     }
     *said_ret = (int)futex(&word, FUTEX_WAKE, 1, NULL);
-    mc_sleep_us(20000);
+    mc_sleep_us(20000); /* there is nothing to wait for: that no other wakes shows by time alone */
     *woke_ret = atomic_load(&woke);
     atomic_store(&word, 0);
     *mismatch_ret = futex(&word, FUTEX_WAIT, 1, NULL) == 0 ? 0 : errno;
