@@ -44,10 +44,6 @@ class Plan(Struct, frozen=True):
     def run_s(self) -> float:
         return self.schedule.warmup_s + self.schedule.measure_s + self.schedule.settle_s + OVERHEAD_S
 
-    @property
-    def estimated_s(self) -> float:
-        return len(self.runs) * self.run_s
-
 
 def make_plan(experiment: Experiment, *, quick: bool, only: Sequence[str] = ()) -> Plan:
     """The plan for all arms, or for those in `only`."""

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 
 from minicomp.lab.experiments.plan import Plan, Run
+from minicomp.lab.experiments.validity import OK
 
 
 class Progress:
@@ -54,7 +55,7 @@ class Progress:
         self._begun_s = 0.0
         words = _words(record)
         if self._bar:
-            if new and status != "ok":
+            if new and status != OK:
                 self._bar.console.print(f"{run.stem}: {words}", markup=False, highlight=False)
         elif new:
             self._stream.write(f"{run.stem}: {words}; {self._time_left()} left\n")

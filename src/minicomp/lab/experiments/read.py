@@ -10,10 +10,10 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from minicomp.config import Config, Override, load
+from minicomp.config import Override, load
 from minicomp.config.load import parse_toml, read_text
 from minicomp.config.locate import PathPart, line_of
-from minicomp.config.validation import Struct, ValidationError, convert, to_builtins
+from minicomp.config.validation import ValidationError, convert, to_builtins
 from minicomp.errors import ConfigError
 from minicomp.lab.experiments.spec import NAME_WORDS, Arm, Experiment, ExperimentFile, Schedule
 
@@ -46,7 +46,7 @@ def read_experiment(file: str) -> Experiment:
 
     base = _flat(written.base, ("base",), place)
     arms = tuple(_arm(name, table, base, place) for name, table in written.arms.items())
-    if len(arms) < 1:
+    if not arms:
         raise ConfigError("an experiment needs at least one [arm.NAME]", where=place("arm"))
     names = [arm.name for arm in arms]
     for index, one_load in enumerate(written.loads):
@@ -86,7 +86,7 @@ def _arm(name: str, table: Mapping[str, Any], base: Mapping[str, tuple[Any, str]
     settings = {key: value for key, (value, _) in {**base, **own}.items()}
     places = {key: where for key, (_, where) in {**base, **own}.items()}
     for key, value in FAIR.items():
-        if key not in settings and _known(key):
+        if key not in settings:
             settings[key], places[key] = value, place("arm", name)
     # Checks keys and values; the places are those of the file.
     load(None, [Override(tuple(key.split(".")), value, places[key]) for key, value in settings.items()])
@@ -116,19 +116,6 @@ def _leaves(table: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tu
             yield from _leaves(value, (*path, key))
         else:
             yield (*path, key), value
-
-
-def _known(key: str) -> bool:
-    """Whether this minicomp's configuration has the key."""
-    table: Any = Config()
-    for part in key.split("."):
-        if not isinstance(table, Struct):
-            return False
-        names = dict(zip(table.__struct_encode_fields__, table.__struct_fields__, strict=True))
-        if part not in names:
-            return False
-        table = getattr(table, names[part])
-    return True
 
 
 def _toml(value: Any) -> str:

@@ -46,20 +46,16 @@ def run_experiment(experiment: Experiment, plan: Plan, folder: Folder, options: 
     for run in plan.runs:
         record = folder.record(run)
         new = record is None or (record["status"] == COLLECTED and not options.collect_only)
-        if record is None:
+        if record is None or new:
             watcher.begins(run)
-            arm = experiment.arm(run.arm)
-            if run.arm in refused:
+            measured_on = machine
+            if record is not None:
+                session, measured_on = convert(record["session"], Session, strict=False), record["machine"]
+            elif run.arm in refused:
                 session = _not_again(*refused[run.arm])
             else:
                 session = _do(experiment, plan, run, folder, options, watcher.tick)
-            record = _evaluate(experiment, plan, run, arm, session, folder, options, machine)
-        elif new:
-            watcher.begins(run)
-            session = convert(record["session"], Session, strict=False)
-            record = _evaluate(
-                experiment, plan, run, experiment.arm(run.arm), session, folder, options, record["machine"]
-            )
+            record = _evaluate(experiment, plan, run, session, folder, options, measured_on)
         if record["status"] == UNTREATED and record["session"]["refused"]:
             refused.setdefault(run.arm, (run, record["session"]["refused"]))
         works = works or record["status"] != FAILED
@@ -98,13 +94,13 @@ def _evaluate(
     experiment: Experiment,
     plan: Plan,
     run: Run,
-    arm: Arm,
     session: Session,
     folder: Folder,
     options: Options,
     machine: dict[str, Any],
 ) -> dict[str, Any]:
     """The run's record, written; with the table, unless only run files are collected."""
+    arm = experiment.arm(run.arm)
     judgement = judge_session(session)
     counts: dict[str, Any] = {}
     facts: dict[str, Any] = {"knobs": []}
@@ -123,7 +119,7 @@ def _evaluate(
         "notes": list(judgement.notes),
         "settings": arm.settings,
         "effects": facts.pop("knobs"),
-        "loads": [to_builtins(load) for load in experiment.loads if not load.arms or run.arm in load.arms],
+        "loads": [to_builtins(load) for load in experiment.loads_of(run.arm)],
         "clients": [to_builtins(client) for client in experiment.clients],
         "schedule": to_builtins(plan.schedule),
         "counts": counts,
@@ -168,7 +164,7 @@ def _tabulate(
         "reasons": judgement.reasons,
         "settings": arm.settings,
         "effects": facts["knobs"],
-        "loads": [to_builtins(load) for load in experiment.loads if not load.arms or run.arm in load.arms],
+        "loads": [to_builtins(load) for load in experiment.loads_of(run.arm)],
         "machine": machine,
         "during": session.during,
         "counts": counts,

@@ -177,9 +177,7 @@ def _start_company(
         for _ in range(client.count)
     ]
     loads, missing = [], []
-    for load in experiment.loads:
-        if load.arms and arm.name not in load.arms:
-            continue
+    for load in experiment.loads_of(arm.name):
         for command in load_commands(load):
             if shutil.which(command[0]) is None:
                 missing.append(f"{load.kind}: {command[0]} is not installed")

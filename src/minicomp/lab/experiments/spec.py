@@ -124,6 +124,10 @@ class Experiment(Table, frozen=True):
     def arm(self, name: str) -> Arm:
         return next(arm for arm in self.arms if arm.name == name)
 
+    def loads_of(self, arm: str) -> tuple[Load, ...]:
+        """What else the machine does in that arm's runs."""
+        return tuple(load for load in self.loads if not load.arms or arm in load.arms)
+
 
 class ExperimentFile(Table, frozen=True, rename={"arms": "arm", "clients": "client", "loads": "load"}):
     """The file as written; `read` turns it into an Experiment."""
