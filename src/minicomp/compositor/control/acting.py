@@ -75,8 +75,7 @@ class Acting:
 
     def _connector(self, name: str) -> int:
         self._require_headless()
-        found = self._context.output(name)
-        return int(found.name.rpartition("-")[2])
+        return self._context.connector(name)
 
     def _require_headless(self) -> None:
         if self._compositor.backend_kind != "headless":

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 POLICY_WAIT_S = 5.0
 LOOK_AGAIN_MS = 100.0
-_MAX_WINDOWS = 4096
 
 
 class Context:
@@ -45,6 +44,10 @@ class Context:
             raise RpcError(NOT_FOUND, f'there is no output "{name}"', {"outputs": names})
         return found
 
+    def connector(self, name: str) -> int:
+        """The number of a modelled display. Raises RpcError."""
+        return int(self.output(name).name.rpartition("-")[2])
+
     def first_output_on(self) -> Output:
         """Raises RpcError."""
         found = next((output for output in self.outputs if output.enabled), None)
@@ -54,9 +57,7 @@ class Context:
 
     def windows(self) -> list[Window]:
         """Fresh ones, oldest first, read natively: not the policy's own objects."""
-        handles = self.compositor.ffi.new("uint64_t[]", _MAX_WINDOWS)
-        count = self.compositor.lib.mc_windows_list(self.compositor.server, handles, _MAX_WINDOWS)
-        found = (self.read_window(handle) for handle in list(handles[0 : min(count, _MAX_WINDOWS)])[::-1])
+        found = map(self.read_window, self.dispatcher.windows.native_handles())
         return [window for window in found if window is not None]
 
     def read_window(self, handle: int) -> Window | None:

@@ -8,6 +8,7 @@ that is there already was left behind by a compositor that was killed.
 from __future__ import annotations
 
 import _socket  # not `socket`: importing that is 4 ms of every start, for its enumerations; this is its C part
+import errno
 import logging
 import os
 import stat
@@ -119,5 +120,5 @@ def _remove_stale(path: str) -> None:
     """Raises OSError for anything there that is not a socket."""
     with suppress(FileNotFoundError):
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            raise FileExistsError(17, "something else has that name", path)
+            raise FileExistsError(errno.EEXIST, "something else has that name", path)
         os.unlink(path)

@@ -16,11 +16,11 @@ from minicomp.compositor.control.context import Context, format_handle
 from minicomp.compositor.control.jsonrpc import RpcError, notification
 from minicomp.compositor.control.looking import describe_output, describe_window
 from minicomp.compositor.outputs import Output
+from minicomp.compositor.policy_thread import STUCK_AFTER_S
 from minicomp.compositor.windows import Window
 from minicomp.msg.interface import EVENTS, INVALID_PARAMS
 
 TICK_S = 0.1
-STUCK_AFTER_S = 1.0
 _MOST_WAITING = 10_000  # events not yet looked at
 
 _NAMES = {

@@ -79,10 +79,9 @@ class Tuning:
 
     def clock_vblank(self, output: str) -> dict[str, Any]:
         self._require_step_clock()
-        found = self._context.output(output)
-        if not found.enabled:
+        if not self._context.output(output).enabled:
             raise RpcError(NOT_FOUND, f"output {output} is switched off: it has no vblanks")
-        vblank_ns = self._compositor.advance_to_vblank(int(found.name.rpartition("-")[2]))
+        vblank_ns = self._compositor.advance_to_vblank(self._context.connector(output))
         return {"now_ns": self._compositor.now_ns(), "vblank_ns": vblank_ns}
 
     def _require_step_clock(self) -> None:
