@@ -337,20 +337,9 @@ class Compositor:
         output = self.outputs.by_name(name) if name else next((o for o in self.outputs if o.enabled), None)
         if output is None:
             raise MinicompError(f"there is no output {name}" if name else "no output is on")
-        _check("capture", lib.mc_output_capture(self.server, output.handle))
-        size = output.mode_width * output.mode_height * 4
-        pixels = bytearray(size)
-        width, height = ffi.new("int32_t *"), ffi.new("int32_t *")
-        deadline = time.monotonic() + timeout_s
-        while True:
-            result = lib.mc_output_capture_take(
-                self.server, output.handle, ffi.from_buffer("uint8_t[]", pixels), size, width, height
-            )
-            if result == 0:
-                return width[0], height[0], bytes(pixels[: width[0] * height[0] * 4])
-            if result != -11 or time.monotonic() > deadline:  # EAGAIN
-                raise MinicompError(f"output {output.name}: no frame was captured: {os.strerror(-result)}")
-            time.sleep(0.002)
+        from minicomp.compositor.capture import wait_for_frame
+
+        return wait_for_frame(self.server, output, timeout_s)
 
     def client_environment(self) -> dict[str, str]:
         """What a client needs to find this compositor, over the current environment."""

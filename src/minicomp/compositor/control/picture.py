@@ -15,13 +15,13 @@ import zlib
 from array import array
 from typing import Any
 
+from minicomp.compositor.capture import LOOK_AGAIN_MS, next_frame
 from minicomp.compositor.control.context import Context
 from minicomp.compositor.control.jsonrpc import RpcError, Waiting
 from minicomp.compositor.outputs import Output
 from minicomp.msg.interface import INVALID_PARAMS, NOT_FOUND, REFUSED, TIMED_OUT
 
 CAPTURE_WAIT_S = 5.0
-LOOK_AGAIN_MS = 2.0
 _FASTEST = 1  # zlib level: a screenshot is looked at once, usually
 _COLOUR_TYPE_RGB = 2
 
@@ -29,7 +29,7 @@ _COLOUR_TYPE_RGB = 2
 class Picturing:
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._compositor = context.compositor
+        self._server = context.compositor.server
         self._busy: set[int] = set()  # outputs of which a copy was asked for: there is one at a time
 
     def screenshot(self, output: str, path: str) -> Waiting:
@@ -46,41 +46,31 @@ class Picturing:
         return {**answer, "png": base64.b64encode(data).decode("ascii")}
 
     def _capture(self, output: Output) -> Waiting:
-        """(width, height, XRGB8888 bytes) of the next frame that is composed."""
-        compositor = self._compositor
-        ffi, lib, server = compositor.ffi, compositor.lib, compositor.server
+        """The next frame that is composed. Raises RpcError."""
         deadline = time.monotonic() + CAPTURE_WAIT_S
         while output.handle in self._busy:  # for another connection
             yield LOOK_AGAIN_MS
         self._busy.add(output.handle)
         try:
-            result = lib.mc_output_capture(server, output.handle)
-            if result == -errno.EINVAL:
-                raise RpcError(REFUSED, f"output {output.name} is switched off")
-            pixels = bytearray(output.mode_width * output.mode_height * 4)
-            width, height = ffi.new("int32_t *"), ffi.new("int32_t *")
-            while result == 0:
-                result = lib.mc_output_capture_take(
-                    server, output.handle, ffi.from_buffer("uint8_t[]", pixels), len(pixels), width, height
-                )
-                if result == 0:
-                    return width[0], height[0], pixels[: width[0] * height[0] * 4]
-                if result == -errno.ENOSPC:  # its mode changed meanwhile
-                    pixels, result = bytearray(width[0] * height[0] * 4), 0
-                elif result == -errno.EAGAIN and time.monotonic() < deadline:
-                    yield LOOK_AGAIN_MS
-                    result = 0
-            if result == -errno.ENOENT:
-                raise RpcError(NOT_FOUND, f"output {output.name} was unplugged meanwhile")
-            if result == -errno.EAGAIN:
-                raise RpcError(
-                    TIMED_OUT,
-                    f"output {output.name} composed no frame within {CAPTURE_WAIT_S:g} s",
-                    {"todo": "with the step clock, advance it from another connection meanwhile"},
-                )
-            raise RpcError(REFUSED, f"output {output.name}: {os.strerror(-result)}")
+            return (yield from next_frame(self._server, output, deadline - time.monotonic()))
+        except OSError as error:
+            raise _refusal(output.name, error) from None
         finally:
             self._busy.discard(output.handle)
+
+
+def _refusal(name: str, error: OSError) -> RpcError:
+    if error.errno == errno.EINVAL:
+        return RpcError(REFUSED, f"output {name} is switched off")
+    if error.errno == errno.ENOENT:
+        return RpcError(NOT_FOUND, f"output {name} was unplugged meanwhile")
+    if error.errno == errno.EAGAIN:
+        return RpcError(
+            TIMED_OUT,
+            f"output {name} composed no frame within {CAPTURE_WAIT_S:g} s",
+            {"todo": "with the step clock, advance it from another connection meanwhile"},
+        )
+    return RpcError(REFUSED, f"output {name}: {error.strerror}")
 
 
 def turn_upright(width: int, height: int, pixels: bytes | bytearray, transform: str) -> tuple[int, int, bytes]:
