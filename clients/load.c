@@ -66,25 +66,34 @@ static int run_under(int argc, char **argv, pid_t parent)
     return errno == ENOENT ? 127 : 126; /* as env(1) */
 }
 
-static enum exit_code run_kind(const char *kind, const struct load_options *options)
+struct kind {
+    const char *name;
+    enum exit_code (*run)(const struct load_options *options);
+    uint64_t megabytes; /* unless --megabytes says otherwise */
+};
+
+static const struct kind kinds[] = {
+    {"cpu", load_spin, 0},
+    {"memory", load_stream_memory, 64},
+    {"pagecache", load_fill_page_cache, 256},
+    {"fork", load_storm_forks, 0},
+};
+
+static const struct kind *find_kind(const char *name)
 {
-    if (strcmp(kind, "cpu") == 0) {
-        return load_spin();
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        if (strcmp(name, kinds[i].name) == 0) {
+            return &kinds[i];
+        }
     }
-    if (strcmp(kind, "memory") == 0) {
-        return load_stream_memory(options);
-    }
-    if (strcmp(kind, "pagecache") == 0) {
-        return load_fill_page_cache(options);
-    }
-    return load_storm_forks(options);
+    return NULL;
 }
 
 /* The copies die with this process (SIGKILL: they hold nothing); when one fails, all end with its exit code.
  * `waited` holds the signals that end us, and SIGCHLD; all of them are blocked, so that none can come unseen.
  */
-static int run_copies(const char *kind, uint64_t copies, int niceness, const struct load_options *options,
-                      const sigset_t *waited)
+static int run_copies(const struct kind *kind, uint64_t copies, int niceness,
+                      const struct load_options *options, const sigset_t *waited)
 {
     static pid_t children[MAX_COPIES];
     pid_t self = getpid();
@@ -98,7 +107,7 @@ static int run_copies(const char *kind, uint64_t copies, int niceness, const str
             if (!tie_to_parent(self, SIGKILL) || (niceness != 0 && nice(niceness) == -1 && errno != 0)) {
                 _exit(EXIT_LOCAL);
             }
-            _exit(run_kind(kind, options));
+            _exit(kind->run(options));
         }
         if (child < 0) {
             fprintf(stderr, "load: cannot fork: %s\n", strerror(errno));
@@ -135,7 +144,7 @@ int main(int argc, char **argv)
         return run_under(argc, argv, parent);
     }
     long online = sysconf(_SC_NPROCESSORS_ONLN);
-    uint64_t copies = online > 0 ? (uint64_t)online : 1, megabytes = 0, niceness = 0;
+    uint64_t copies = online > 0 ? (uint64_t)online : 1, niceness = 0;
     struct load_options options = {.folder = "/var/tmp"};
     int option;
     while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
@@ -145,7 +154,7 @@ int main(int argc, char **argv)
             good = argument_u64("copies", optarg, 1, MAX_COPIES, &copies);
             break;
         case 'm':
-            good = argument_u64("megabytes", optarg, 1, MAX_MEGABYTES, &megabytes);
+            good = argument_u64("megabytes", optarg, 1, MAX_MEGABYTES, &options.megabytes);
             break;
         case 'd':
             options.folder = optarg;
@@ -166,17 +175,14 @@ int main(int argc, char **argv)
             return EXIT_USAGE;
         }
     }
-    static const char *const kinds[] = {"cpu", "memory", "pagecache", "fork"};
-    const char *kind = optind == argc - 1 ? argv[optind] : "";
-    bool known = false;
-    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-        known = known || strcmp(kind, kinds[i]) == 0;
-    }
-    if (!known) {
+    const struct kind *kind = optind == argc - 1 ? find_kind(argv[optind]) : NULL;
+    if (kind == NULL) {
         fprintf(stderr, "load: one of cpu, memory, pagecache, fork, under is needed (--help says more)\n");
         return EXIT_USAGE;
     }
-    options.megabytes = megabytes != 0 ? megabytes : strcmp(kind, "memory") == 0 ? 64 : 256;
+    if (options.megabytes == 0) {
+        options.megabytes = kind->megabytes;
+    }
 
     sigset_t waited;
     sigemptyset(&waited);

@@ -16,8 +16,9 @@
 
 #define BLOCK_BYTES (1u << 20)
 
-enum exit_code load_spin(void)
+enum exit_code load_spin(const struct load_options *options)
 {
+    (void)options; /* a loop has none */
     volatile uint64_t count = 0;
     for (;;) {
         count = count + 1; /* volatile: the compiler may not take the loop for an empty one */

@@ -14,7 +14,7 @@ struct load_options {
     uint64_t per_second; /* fork: at most so many a second; 0: as fast as it goes */
 };
 
-enum exit_code load_spin(void);                                          /* never returns */
+enum exit_code load_spin(const struct load_options *options);            /* never returns */
 enum exit_code load_stream_memory(const struct load_options *options);   /* returns on failure only */
 enum exit_code load_fill_page_cache(const struct load_options *options); /* returns on failure only */
 enum exit_code load_storm_forks(const struct load_options *options);     /* returns on failure only */
