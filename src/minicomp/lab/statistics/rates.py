@@ -89,8 +89,9 @@ def rate_difference(hits_a: Ints, trials_a: Ints, hits_b: Ints, trials_b: Ints) 
     def at(level: float) -> tuple[float, float]:
         return difference_interval(clustered_rate(hits_a, trials_a, level), clustered_rate(hits_b, trials_b, level))
 
-    value = clustered_rate(hits_a, trials_a).value - clustered_rate(hits_b, trials_b).value
-    low, high = at(LEVEL)
+    a, b = clustered_rate(hits_a, trials_a), clustered_rate(hits_b, trials_b)
+    value = a.value - b.value
+    low, high = difference_interval(a, b)
     if math.isnan(value):
         return Contrast(value, -1.0, 1.0)
     if value == 0:
