@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minicomp.lab.knobs import proc, syscalls
-from minicomp.lab.knobs.knob import Effect, Hands, Knob, KnobRefused, Stage, Subject, refused
+from minicomp.lab.knobs.knob import Effect, Hands, Knob, KnobRefused, MemoryState, Stage, StartedWith, Subject, refused
 from minicomp.lab.knobs.operations import (
     Forbidden,
     Operation,
@@ -25,8 +25,8 @@ from minicomp.lab.knobs.operations import (
     operation,
     read_file,
 )
+from minicomp.lab.knobs.own_memory import OwnMemory
 from minicomp.lab.knobs.smaps import covering, huge_kib, read_smaps
-from minicomp.lab.knobs.started import check_started_with
 
 if TYPE_CHECKING:
     from minicomp.config.knobs import KnobSettings
@@ -150,29 +150,20 @@ class DisableSelf(Knob):
         return Effect(self.name, self.wanted, disabled, disabled == self.wanted, note)
 
 
-class AdviseBuffers(Knob):
+class AdviseBuffers(OwnMemory):
     """MADV_HUGEPAGE on our own frame buffers and trace rings, given when they were mapped. Read back from smaps."""
 
     def __init__(self, wanted: bool) -> None:
         super().__init__("knobs.thp.advise_buffers", wanted)
-        self._seen = -1
 
-    def apply(self, subject: Subject, hands: Hands) -> None:
-        check_started_with(self.name, self.wanted, subject, lambda memory: memory.started_with.advise)
+    def given_by(self, started_with: StartedWith) -> Any:
+        return started_with.advise
 
-    def update(self, subject: Subject, hands: Hands) -> bool:
-        """Buffers come and go with outputs and their modes."""
-        count = len(subject.memory().regions) if subject.memory is not None else 0
-        changed, self._seen = count != self._seen, count
-        return changed
-
-    def read_back(self, subject: Subject) -> Effect:
-        if subject.memory is None:
-            return Effect(self.name, self.wanted, None, False, "not running")
+    def look(self, subject: Subject, memory: MemoryState) -> Effect:
         mappings = read_smaps(subject.pid)
         effective = {"ring_kib": 0, "frame_kib": 0, "advised_kib": 0, "huge_kib": 0}
         unlike = []
-        for kind, address, length in subject.memory().regions:
+        for kind, address, length in memory.regions:
             if kind == "stack":
                 continue
             effective[f"{kind}_kib"] += length // 1024
@@ -183,7 +174,7 @@ class AdviseBuffers(Knob):
                 effective["huge_kib"] += mapping.kib.get("AnonHugePages", 0)
                 if advised != self.wanted:
                     unlike.append(kind)
-        error = subject.memory().advise_error
+        error = memory.advise_error
         notes = [f"madvise: {os.strerror(error)}"] if error else []
         if unlike:
             notes.append(f"{', '.join(sorted(set(unlike)))}: smaps says {'not ' if self.wanted else ''}advised")

@@ -12,7 +12,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from minicomp.lab.knobs import proc
-from minicomp.lab.knobs.knob import Effect, Hands, Knob, KnobRefused, MemoryState, Stage, Subject, refused
+from minicomp.lab.knobs.knob import Effect, Hands, Knob, KnobRefused, MemoryState, Stage, StartedWith, Subject, refused
 from minicomp.lab.knobs.memory_operations import (
     MCL_CURRENT,
     MCL_FUTURE,
@@ -21,8 +21,8 @@ from minicomp.lab.knobs.memory_operations import (
     LockMemory,
 )
 from minicomp.lab.knobs.operations import WriteFile, know_file, read_file
+from minicomp.lab.knobs.own_memory import OwnMemory
 from minicomp.lab.knobs.smaps import covering, huge_kib, read_smaps
-from minicomp.lab.knobs.started import check_started_with
 
 if TYPE_CHECKING:
     from minicomp.config.knobs import KnobSettings
@@ -51,33 +51,6 @@ def knobs(settings: KnobSettings) -> list[Knob]:
     return found
 
 
-class OwnMemory(Knob):
-    """A knob of our own mappings: given when they are made, looked at in smaps."""
-
-    def __init__(self, name: str, wanted: Any) -> None:
-        super().__init__(f"knobs.memory.{name}", wanted)
-        self._seen: MemoryState | None = None
-
-    def update(self, subject: Subject, hands: Hands) -> bool:
-        """Buffers come and go with outputs and their modes."""
-        now = subject.memory() if subject.memory is not None else None
-        changed = now is not None and (self._seen is None or self._seen.regions != now.regions)
-        self._seen = now
-        return changed
-
-    def read_back(self, subject: Subject) -> Effect:
-        if subject.memory is None:
-            return Effect(self.name, self.wanted, None, False, "not running")
-        return self.look(subject, subject.memory())
-
-    def look(self, subject: Subject, memory: MemoryState) -> Effect:
-        raise NotImplementedError
-
-    def effect(self, effective: Any, took: bool, error: int, what: str) -> Effect:
-        note = f"{what}: {os.strerror(error)}" if error else ""
-        return Effect(self.name, self.wanted, effective, took and not error, note)
-
-
 def resident_kib(pid: int, memory: MemoryState, kinds: tuple[str, ...]) -> dict[str, int]:
     """Of each kind of our regions what is mapped, resident and given back but not taken, by smaps."""
     mappings = read_smaps(pid)
@@ -97,10 +70,10 @@ class Populate(OwnMemory):
     """MADV_POPULATE_WRITE on rings and frame buffers."""
 
     def __init__(self, wanted: bool) -> None:
-        super().__init__("populate", wanted)
+        super().__init__("knobs.memory.populate", wanted)
 
-    def apply(self, subject: Subject, hands: Hands) -> None:
-        check_started_with(self.name, self.wanted, subject, lambda memory: memory.started_with.populate)
+    def given_by(self, started_with: StartedWith) -> Any:
+        return started_with.populate
 
     def look(self, subject: Subject, memory: MemoryState) -> Effect:
         # A buffer that is wiped whenever it is released is populated once all the same; rings never are wiped.
@@ -115,10 +88,10 @@ class PrefaultStack(OwnMemory):
     """The stacks of loop and render thread, touched before they work."""
 
     def __init__(self, wanted: int) -> None:
-        super().__init__("prefault_stack_kib", wanted)
+        super().__init__("knobs.memory.prefault_stack_kib", wanted)
 
-    def apply(self, subject: Subject, hands: Hands) -> None:
-        check_started_with(self.name, self.wanted, subject, lambda memory: memory.started_with.stack_kib)
+    def given_by(self, started_with: StartedWith) -> Any:
+        return started_with.stack_kib
 
     def look(self, subject: Subject, memory: MemoryState) -> Effect:
         found = resident_kib(subject.pid, memory, ("stack",))
@@ -136,10 +109,10 @@ class Released(OwnMemory):
     """What becomes of a frame buffer's pages when the display gives it back."""
 
     def __init__(self, wanted: str) -> None:
-        super().__init__("released", wanted)
+        super().__init__("knobs.memory.released", wanted)
 
-    def apply(self, subject: Subject, hands: Hands) -> None:
-        check_started_with(self.name, self.wanted, subject, lambda memory: memory.started_with.released)
+    def given_by(self, started_with: StartedWith) -> Any:
+        return started_with.released
 
     def look(self, subject: Subject, memory: MemoryState) -> Effect:
         found = resident_kib(subject.pid, memory, ("frame",))
