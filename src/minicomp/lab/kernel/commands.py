@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import select
 import signal
 import sys
@@ -26,8 +27,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Raises KernelTraceError."""
-    import os
-
     from minicomp.lab.kernel.attach import Collector, describe, threads_of
 
     pidfd = _open(args.pid)
@@ -44,8 +43,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _open(pid: int) -> int:
-    import os
-
     from minicomp.lab.kernel.tracefs import KernelTraceError
 
     try:

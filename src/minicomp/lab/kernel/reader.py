@@ -80,6 +80,14 @@ class Slice:
     after: int
     """Running: who ran next on its CPU."""
 
+    @property
+    def runs(self) -> bool:
+        return self.state == RUNNING
+
+    @property
+    def waits(self) -> bool:
+        return self.state == WAITING
+
 
 class KernelTrace:
     """One file's events in time order, and the time lines of our threads."""
@@ -116,7 +124,7 @@ class KernelTrace:
                 break
             begin, end = max(piece.begin_ns, begin_ns), min(piece.end_ns, end_ns)
             totals[piece.state] += end - begin
-            if piece.state != WAITING:
+            if not piece.waits:
                 continue
             others = self._on_cpu(piece.cpu, begin, end)
             if piece.prio == DEADLINE_PRIO:

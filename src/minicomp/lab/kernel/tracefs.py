@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from minicomp.errors import ExitCode, MinicompError
+from minicomp.lab.kernel.ringbuffer import USED_MASK
 
 TRACEFS = Path("/sys/kernel/tracing")
 PREFIX = "minicomp-"
@@ -99,8 +100,8 @@ class Instance:
                     page = os.read(fd, SUB_BUFFER_BYTES)
                 except BlockingIOError:
                     break
-                used = int.from_bytes(page[8:16], "little") & 0xFFFFF
-                if not page or not used:
+                used = int.from_bytes(page[8:16], "little") & USED_MASK
+                if not used:
                     break
                 pages.append(page[: 16 + used])
             if pages:

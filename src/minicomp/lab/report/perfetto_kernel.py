@@ -16,8 +16,6 @@ RANK = 1 << 8
 """Below the outputs' tracks, above the surfaces'."""
 NAMED_FROM_NS = 50_000
 """A wait this long is worth looking up who ran instead."""
-WAITING, RUNNING = 1, 2
-"""States of a Slice (lab.kernel.reader)."""
 
 
 def add_kernel_tracks(writer: PerfettoWriter, process: int, kernel: KernelTrace) -> None:
@@ -25,12 +23,14 @@ def add_kernel_tracks(writer: PerfettoWriter, process: int, kernel: KernelTrace)
     for number, thread in enumerate(kernel.threads):
         track = writer.track(f"{thread} on CPUs", process, rank=RANK + number)
         for piece in kernel.slices(thread):
-            if piece.end_ns <= piece.begin_ns or piece.state not in (WAITING, RUNNING):
+            if piece.end_ns <= piece.begin_ns:
                 continue
-            if piece.state == RUNNING:
+            if piece.runs:
                 name, args = f"runs on CPU {piece.cpu}", _running_args(kernel, piece)
-            else:
+            elif piece.waits:
                 name, args = f"waits for CPU {piece.cpu}", _waiting_args(kernel, thread, piece)
+            else:
+                continue
             writer.begin(piece.begin_ns, track, name, args)
             writer.end(piece.end_ns, track)
 
