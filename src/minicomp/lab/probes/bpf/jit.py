@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from minicomp.lab.probes.bpf.programs import bpf_allowed, checked, loaded
+from minicomp.lab.probes.bpf.programs import bpf_allowed, loaded
+from minicomp.lab.probes.calls import check
 from minicomp.lab.probes.probe import Budget, Number, Probe, Result, holds
 from minicomp.lab.probes.text import quantity
 from minicomp.native.probes import ffi, lib
@@ -14,7 +15,7 @@ SETTING = Path("/proc/sys/net/core/bpf_jit_enable")
 
 def measure_state(budget: Budget) -> Result:
     with loaded(lib.MC_BPF_CHAIN) as program:
-        size = checked(lib.mc_bpf_jited(program), "bpf(BPF_OBJ_GET_INFO_BY_FD)")
+        size = check("bpf(BPF_OBJ_GET_INFO_BY_FD)", lib.mc_bpf_jited(program))
     setting = SETTING.read_text().strip() if SETTING.exists() else "absent (CONFIG_BPF_JIT is off, or always on)"
     what = f"{size} bytes of native code" if size else "no native code: it is interpreted"
     return holds(f"bpf_jit_enable is {setting}; {4 * lib.MC_BPF_CHAIN_STEPS} instructions became {what}", when=size > 0)
@@ -26,12 +27,12 @@ def measure_speed(budget: Budget) -> Result:
     ratios, jitted, native, empty, bare = [], [], [], [], []
     with loaded(lib.MC_BPF_CHAIN) as chain, loaded(lib.MC_BPF_EMPTY) as nothing:
         for _ in range(rounds):
-            checked(lib.mc_bpf_run(chain, repeat, value, ns), "bpf(BPF_PROG_TEST_RUN)")
+            check("bpf(BPF_PROG_TEST_RUN)", lib.mc_bpf_run(chain, repeat, value, ns))
             answer, chain_ns = value[0], ns[0]
             native_ns = lib.mc_bpf_native_chain(repeat, value)
             if answer != value[0]:
                 return holds(f"the program computed {answer:#x}, C {value[0]:#x}", when=False)
-            checked(lib.mc_bpf_run(nothing, repeat * 100, value, ns), "bpf(BPF_PROG_TEST_RUN)")
+            check("bpf(BPF_PROG_TEST_RUN)", lib.mc_bpf_run(nothing, repeat * 100, value, ns))
             empty.append(ns[0])
             bare.append(lib.mc_bpf_native_call(repeat * 100))
             jitted.append(chain_ns / lib.MC_BPF_CHAIN_STEPS)

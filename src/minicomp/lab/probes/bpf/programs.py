@@ -10,6 +10,7 @@ from pathlib import Path
 
 from minicomp.errors import MinicompError
 from minicomp.lab.kernel.tracefs import TRACEFS, mount_privately
+from minicomp.lab.probes.calls import check
 from minicomp.lab.probes.probe import Missing
 from minicomp.native.probes import ffi, lib
 
@@ -18,34 +19,21 @@ ARRAY, RINGBUF = 2, 27
 PERF_TYPE_HARDWARE, PERF_TYPE_SOFTWARE, PERF_TYPE_TRACEPOINT = 0, 1, 2
 EVENT_SOURCES = Path("/sys/bus/event_source/devices")
 _LOG_BYTES = 1 << 20
+_STATISTICS = ("processed ", "verification time", "stack depth", "cur state:", "old state:")
+"""What the verifier writes after its reason."""
 
 
-class BpfError(OSError):
-    """bpf(2) said no; `log` is what the verifier wrote."""
-
-    def __init__(self, error: int, what: str, log: str = "") -> None:
-        super().__init__(error, f"{what}: {os.strerror(error)}")
-        self.log = log
-
-    @property
-    def message(self) -> str:
-        """The line that says why: the last one before the verifier's statistics."""
-        lines = [line for line in self.log.splitlines() if line and not line.startswith(("processed ", "stack depth"))]
-        return lines[-1] if lines else os.strerror(self.errno or 0)
-
-
-def checked(result: int, what: str) -> int:
-    if result < 0:
-        raise BpfError(-result, what)
-    return result
+def reason(log: str) -> str:
+    """Why the verifier refused: its last line before the statistics; "" when it said nothing."""
+    lines = [line for line in log.splitlines() if line and not line.startswith(_STATISTICS)]
+    return lines[-1] if lines else ""
 
 
 @contextmanager
 def loaded(program: int, map_fd: int = -1, number: int = 0) -> Iterator[int]:
-    """The program's descriptor. Raises BpfError when the verifier refuses it."""
+    """The program's descriptor. Raises OSError when the verifier refuses it."""
     fd, log = load(program, map_fd, number)
-    if fd < 0:
-        raise BpfError(-fd, "bpf(BPF_PROG_LOAD)", log)
+    check(f"bpf(BPF_PROG_LOAD) ({reason(log)})", fd)
     try:
         yield fd
     finally:
@@ -62,7 +50,7 @@ def load(program: int, map_fd: int = -1, number: int = 0, *, log_level: int = 1)
 @contextmanager
 def array(entries: int) -> Iterator[int]:
     """An array map of 64-bit counters."""
-    fd = checked(lib.mc_bpf_map(ARRAY, entries, 0, 0), "bpf(BPF_MAP_CREATE)")
+    fd = check("bpf(BPF_MAP_CREATE)", lib.mc_bpf_map(ARRAY, entries, 0, 0))
     try:
         yield fd
     finally:
@@ -71,14 +59,14 @@ def array(entries: int) -> Iterator[int]:
 
 def counter(map_fd: int, key: int = 0) -> int:
     value = ffi.new("uint64_t *")
-    checked(lib.mc_bpf_lookup(map_fd, key, value), "bpf(BPF_MAP_LOOKUP_ELEM)")
+    check("bpf(BPF_MAP_LOOKUP_ELEM)", lib.mc_bpf_lookup(map_fd, key, value))
     return int(value[0])
 
 
 def call(program_fd: int, context: int = 0) -> int:
     """Runs a BPF_PROG_TYPE_SYSCALL program; what it left in its context."""
     word = ffi.new("uint64_t *", context)
-    checked(lib.mc_bpf_call(program_fd, word), "bpf(BPF_PROG_RUN)")
+    check("bpf(BPF_PROG_RUN)", lib.mc_bpf_call(program_fd, word))
     return int(word[0])
 
 

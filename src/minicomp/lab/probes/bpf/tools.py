@@ -20,7 +20,6 @@ from minicomp.lab.probes.bpf.programs import (
     array,
     bpf_allowed,
     call,
-    checked,
     counter,
     loaded,
     own_pid,
@@ -28,6 +27,7 @@ from minicomp.lab.probes.bpf.programs import (
     tracepoint_id,
     x86_64,
 )
+from minicomp.lab.probes.calls import check
 from minicomp.lab.probes.probe import Budget, Missing, Number, Probe, Result, cannot_test, holds
 from minicomp.lab.probes.requirements import linux, path, root
 from minicomp.lab.probes.settings import changed
@@ -59,7 +59,7 @@ def measure_switches(budget: Budget) -> Result:
     number = tracepoint_id("sched/sched_switch")
     assert number is not None
     with array(1) as map_fd, loaded(lib.MC_BPF_COUNT_TRACEPOINT, map_fd, own_pid()) as program:
-        event = checked(lib.mc_bpf_on_event(program, PERF_TYPE_TRACEPOINT, number, 1, -1, 0), "perf_event_open")
+        event = check("perf_event_open", lib.mc_bpf_on_event(program, PERF_TYPE_TRACEPOINT, number, 1, -1, 0))
         try:
             before, own_before = counter(map_fd), _switches()
             for _ in range(100):
@@ -90,11 +90,11 @@ def measure_cost(budget: Budget) -> Result:
     bare, traced = [], []
     with array(1) as map_fd, loaded(lib.MC_BPF_COUNT_TRACEPOINT, map_fd, 0) as program:
         for _ in range(turns):
-            checked(lib.mc_bpf_switches(rounds, ns), "pipe")
+            check("pipe", lib.mc_bpf_switches(rounds, ns))
             bare.append(ns[0])
-            event = checked(lib.mc_bpf_on_event(program, PERF_TYPE_TRACEPOINT, number, 1, -1, 0), "perf_event_open")
+            event = check("perf_event_open", lib.mc_bpf_on_event(program, PERF_TYPE_TRACEPOINT, number, 1, -1, 0))
             try:
-                checked(lib.mc_bpf_switches(rounds, ns), "pipe")
+                check("pipe", lib.mc_bpf_switches(rounds, ns))
             finally:
                 os.close(event)
             traced.append(ns[0])
@@ -117,7 +117,7 @@ def measure_vblanks(budget: Budget) -> Result:
     if number is None:
         return cannot_test("no tracepoint drm:drm_vblank_event", "a kernel with DRM: the VM has it")
     with array(1) as map_fd, loaded(lib.MC_BPF_COUNT_TRACEPOINT, map_fd, 0) as program:
-        event = checked(lib.mc_bpf_on_event(program, PERF_TYPE_TRACEPOINT, number, 1, -1, 0), "perf_event_open")
+        event = check("perf_event_open", lib.mc_bpf_on_event(program, PERF_TYPE_TRACEPOINT, number, 1, -1, 0))
         try:
             for card in cards():
                 waited = _wait_vblanks(card, 5)
@@ -154,7 +154,7 @@ def measure_ioctls(budget: Budget) -> Result:
             fd = os.open(cards()[0], os.O_RDWR | os.O_CLOEXEC)
             try:
                 for _ in range(7):
-                    checked(lib.mc_drm_name(fd, name, 32), "DRM_IOCTL_VERSION")
+                    check("DRM_IOCTL_VERSION", lib.mc_drm_name(fd, name, 32))
             finally:
                 os.close(fd)
         finally:
@@ -179,7 +179,7 @@ def measure_misses(budget: Budget) -> Result:
         event = lib.mc_bpf_on_event(program, PERF_TYPE_HARDWARE, CACHE_MISSES, 1000, 0, -1)
         if event < 0:
             refused = os.strerror(-event)
-            event = checked(lib.mc_bpf_on_event(program, PERF_TYPE_SOFTWARE, PAGE_FAULTS, 1, 0, -1), "perf_event_open")
+            event = check("perf_event_open", lib.mc_bpf_on_event(program, PERF_TYPE_SOFTWARE, PAGE_FAULTS, 1, 0, -1))
             try:
                 _fault(20_000)
                 faults = counter(map_fd)
@@ -230,7 +230,7 @@ def measure_devices(budget: Budget) -> Result:
     with changed({}, [str(group)]), loaded(lib.MC_BPF_DENY_DRM) as program:
         fd = os.open(group, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            checked(lib.mc_bpf_on_cgroup(program, fd), "bpf(BPF_PROG_ATTACH)")
+            check("bpf(BPF_PROG_ATTACH)", lib.mc_bpf_on_cgroup(program, fd))
         finally:
             os.close(fd)
         home = Path("/proc/self/cgroup").read_text().split("0::/", 1)[1].splitlines()[0]

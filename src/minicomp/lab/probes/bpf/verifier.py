@@ -7,13 +7,11 @@ import re
 import time
 from collections.abc import Callable, Iterable
 
-from minicomp.lab.probes.bpf.programs import RINGBUF, array, bpf_allowed, checked, load
+from minicomp.lab.probes.bpf.programs import RINGBUF, array, bpf_allowed, load, reason
+from minicomp.lab.probes.calls import check
 from minicomp.lab.probes.probe import Budget, Number, Probe, Result, holds
 from minicomp.lab.probes.requirements import linux
 from minicomp.native.probes import lib
-
-_STATISTICS = ("processed ", "verification time", "stack depth", "cur state:", "old state:")
-"""What the verifier writes after its reason."""
 
 
 def verdict(program: int, map_fd: int = -1, number: int = 0) -> tuple[bool, str]:
@@ -22,8 +20,7 @@ def verdict(program: int, map_fd: int = -1, number: int = 0) -> tuple[bool, str]
     if fd >= 0:
         os.close(fd)
         return True, ""
-    lines = [line for line in log.splitlines() if line and not line.startswith(_STATISTICS)]
-    return False, lines[-1] if lines else os.strerror(-fd)
+    return False, reason(log) or os.strerror(-fd)
 
 
 def judged(wanted: Iterable[tuple[str, int, bool]], map_fd: int = -1) -> Result:
@@ -63,7 +60,7 @@ def measure_helpers(budget: Budget) -> Result:
 
 
 def measure_freed(budget: Budget) -> Result:
-    ring = checked(lib.mc_bpf_map(RINGBUF, 4096, 0, 0), "bpf(BPF_MAP_CREATE)")
+    ring = check("bpf(BPF_MAP_CREATE)", lib.mc_bpf_map(RINGBUF, 4096, 0, 0))
     try:
         return judged(
             [("a ring buffer's record, read after it was submitted", lib.MC_BPF_USED_AFTER_SUBMIT, False)], ring

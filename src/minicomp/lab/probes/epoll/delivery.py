@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import resource
 
+from minicomp.lab.probes.calls import check
 from minicomp.lab.probes.probe import Budget, Curve, Number, Probe, Result, holds
 from minicomp.lab.probes.text import quantity
 from minicomp.native.probes import ffi, lib
@@ -22,9 +22,7 @@ def measure(budget: Budget) -> Result:
     for name, waiter in WAITERS.items():
         for count in watched:
             samples = ffi.new("uint64_t[]", rounds)
-            error = lib.mc_probe_delivery(waiter, count, rounds, samples)
-            if error != 0:
-                raise OSError(-error, f"{name} over {count} fds: {os.strerror(-error)}")
+            check(f"{name} over {count} fds", lib.mc_probe_delivery(waiter, count, rounds, samples))
             numbers[name].append(Number.of(f"{name}, {count} fds", "us", [ns / 1000 for ns in samples]))
     growth = {name: row[-1].value / row[0].value for name, row in numbers.items()}
     times = watched[-1] // watched[0]
@@ -50,9 +48,7 @@ def measure_insertion(budget: Budget) -> Result:
     numbers = []
     for count in watched:
         samples = ffi.new("uint64_t[]", rounds)
-        error = lib.mc_probe_insertion(count, rounds, samples)
-        if error != 0:
-            raise OSError(-error, os.strerror(-error))
+        check(f"one more beside {count} fds", lib.mc_probe_insertion(count, rounds, samples))
         numbers.append(Number.of(f"one more beside {count}", "ns", samples))
     growth = numbers[-1].value / numbers[0].value
     times = watched[-1] // watched[0]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
+from minicomp.lab.probes.calls import check
 from minicomp.lab.probes.probe import Budget, Number, Probe, Result, holds
 from minicomp.lab.probes.requirements import linux
 from minicomp.native.probes import ffi, lib
@@ -15,9 +14,7 @@ def herd(kind: int, budget: Budget) -> tuple[Number, Number]:
     """Of THREADS, how many the kernel woke for one event, and to how many epoll_wait returned."""
     rounds = budget.pick(60, 500)
     woken, returned = ffi.new("uint32_t[]", rounds), ffi.new("uint32_t[]", rounds)
-    error = lib.mc_probe_herd(kind, THREADS, rounds, woken, returned)
-    if error != 0:
-        raise OSError(-error, os.strerror(-error))
+    check("a herd", lib.mc_probe_herd(kind, THREADS, rounds, woken, returned))
     return (
         Number.of(f"of {THREADS} threads, woken by the kernel", "", woken),
         Number.of(f"of {THREADS} threads, returned from epoll_wait", "", returned),

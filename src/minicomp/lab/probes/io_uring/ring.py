@@ -14,8 +14,3 @@ def allowed() -> Missing | None:
     """io_uring, with SQPOLL: refused by many containers."""
     result = lib.mc_probe_sqpoll_after_idle(1)
     return Missing(f"io_uring is refused: {os.strerror(-result)}", NEEDED) if result < 0 else None
-
-
-def check(what: str, error: int) -> None:
-    if error != 0:
-        raise OSError(-error, f"{what}: {os.strerror(-error)}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from minicomp.lab.probes.io_uring.ring import allowed, check
+from minicomp.lab.probes.calls import check
+from minicomp.lab.probes.io_uring.ring import allowed
 from minicomp.lab.probes.probe import Budget, Number, Probe, Result, cannot_test, holds
 from minicomp.lab.probes.requirements import cpus
 from minicomp.native.probes import ffi, lib
@@ -29,7 +30,7 @@ def measure_reads(budget: Budget) -> Result:
     for name, reader in READERS.items():
         times = ffi.new("uint64_t[]", batches)
         done = lib.mc_probe_read_times(reader, batches * BATCH, BATCH, int(budget.seconds / 4 * 1e9), times)
-        check(name, min(done, 0))
+        check(name, done)
         numbers[name] = Number.of(f"a read of {BATCH}, {name}", "ns", [ns / BATCH for ns in list(times)[:done]])
     if numbers["SQPOLL"].low > STARVED * numbers["read(2)"].low:
         why = f"the kernel's thread got no CPU for itself: {numbers['SQPOLL'].low:,.0f} ns a read at best"

@@ -7,7 +7,8 @@ import os
 from ctypes.util import find_library
 from pathlib import Path
 
-from minicomp.lab.probes.memory.pages import address, check, madvise
+from minicomp.lab.probes.calls import check
+from minicomp.lab.probes.memory.pages import address, madvise
 from minicomp.lab.probes.probe import Budget, Missing, Number, Probe, Result, cannot_test, holds
 from minicomp.lab.probes.requirements import root
 from minicomp.lab.probes.settings import changed

@@ -7,7 +7,8 @@ import os
 import threading
 from pathlib import Path
 
-from minicomp.lab.probes.memory.pages import address, check, pagemap
+from minicomp.lab.probes.calls import check
+from minicomp.lab.probes.memory.pages import address, pagemap
 from minicomp.lab.probes.probe import Budget, Number, Probe, Result, holds
 from minicomp.native.probes import ffi, lib
 

@@ -1,4 +1,4 @@
-"""What the memory probes share: huge pages reserved for a moment, and the C functions' errors."""
+"""What the memory probes share: addresses, pagemap, and huge pages reserved for a moment."""
 
 from __future__ import annotations
 
@@ -21,11 +21,6 @@ SPARE = 2
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-
-
-def check(what: str, error: int) -> None:
-    if error < 0:
-        raise OSError(-error, f"{what}: {os.strerror(-error)}")
 
 
 def address(area: mmap.mmap) -> int:

@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 from minicomp.lab.knobs.smaps import covering, read_smaps
-from minicomp.lab.probes.memory.pages import THP, address, check, has_thp, madvise
+from minicomp.lab.probes.calls import check
+from minicomp.lab.probes.memory.pages import THP, address, has_thp, madvise
 from minicomp.lab.probes.probe import Budget, Number, Probe, Result, cannot_test, holds
 from minicomp.lab.probes.requirements import root
 from minicomp.lab.probes.settings import changed, read_setting

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 
-from minicomp.lab.probes.memory.pages import KIB_1G, KIB_2M, check, has_thp, reserved
+from minicomp.lab.probes.calls import check
+from minicomp.lab.probes.memory.pages import KIB_1G, KIB_2M, has_thp, reserved
 from minicomp.lab.probes.probe import Budget, Curve, Number, Probe, Result, cannot_test, holds
 from minicomp.native.probes import ffi, lib
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 
 from minicomp.lab.knobs.cgroup import find_hierarchy
-from minicomp.lab.probes.memory.pages import check
+from minicomp.lab.probes.calls import check
 from minicomp.lab.probes.probe import Budget, Missing, Number, Probe, Result, holds
 from minicomp.lab.probes.requirements import cpus, root
 from minicomp.lab.probes.scheduler.load import busy, one_cpu
