@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minicomp.errors import ExitCode, MinicompError
+from minicomp.lab.experiments.processes import CLIENTS
 
 if TYPE_CHECKING:
     from minicomp.compositor.run import Supervisor
     from minicomp.compositor.server import Compositor
 
-CLIENTS = Path(__file__).resolve().parents[2] / "build/clients"
 EXPERIMENT = Path(__file__).resolve().parents[2] / "configs/experiments/demo.toml"
 
 
