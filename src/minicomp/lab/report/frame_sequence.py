@@ -7,10 +7,10 @@ from minicomp.lab.report.svg import Canvas
 
 _LINES = {CLIENT: 200.0, COMPOSITOR: 440.0, KERNEL: 680.0}
 _TOP, _STEP, _WIDTH = 56.0, 34.0, 900.0
-_STYLE = (
-    "<style>text{font:13px sans-serif;fill:#222}.head{font-weight:bold}.time{fill:#666;font-size:12px}"
+_CSS = (
+    "text{font:13px sans-serif;fill:#222}.head{font-weight:bold}.time{fill:#666;font-size:12px}"
     "path,rect{fill:none;stroke:#888}.arrow{stroke:#1f5fa8;stroke-width:1.5}.life{stroke-dasharray:4 4}"
-    ".paper{fill:#fff;stroke:none}</style>"
+    ".paper{fill:#fff;stroke:none}"
 )
 
 
@@ -54,10 +54,7 @@ def sequence_svg(sequence: Sequence) -> str:
         back = 8.0 if b > a else -8.0
         canvas.polyline([(b - back, y - 4), (b, y), (b - back, y + 4)], "arrow")
         canvas.text((a + b) / 2, y - 5, _words(step), "middle")
-    drawn = canvas.finish(_title(sequence))
-    head, _, rest = drawn.partition(">")
-    size = f' xmlns="http://www.w3.org/2000/svg" width="{_WIDTH:g}" height="{height:g}"'
-    return f"{head}{size}>{_STYLE}{rest}\n"
+    return canvas.document(_title(sequence), _CSS)
 
 
 def _title(sequence: Sequence) -> str:

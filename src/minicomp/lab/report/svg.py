@@ -13,7 +13,7 @@ Point = tuple[float, float]
 
 
 class Canvas:
-    """Collects shapes; `finish` returns the <svg> element."""
+    """Collects shapes; `finish` returns the <svg> element for a page, `document` one that stands alone."""
 
     def __init__(self, width: float, height: float) -> None:
         self.width, self.height = width, height
@@ -60,9 +60,17 @@ class Canvas:
 
     def finish(self, label: str) -> str:
         """The element; `label` is what a screen reader says."""
+        return self._element(label)
+
+    def document(self, label: str, css: str) -> str:
+        """The same as a file with a style sheet of its own."""
+        size = f' xmlns="http://www.w3.org/2000/svg" width="{_number(self.width)}" height="{_number(self.height)}"'
+        return self._element(label, size, f"<style>{css}</style>") + "\n"
+
+    def _element(self, label: str, size: str = "", head: str = "") -> str:
         return (
             f'<svg viewBox="0 0 {_number(self.width)} {_number(self.height)}" role="img" '
-            f'aria-label="{escape(label)}">{"".join(self._parts)}</svg>'
+            f'aria-label="{escape(label)}"{size}>{head}{"".join(self._parts)}</svg>'
         )
 
 
