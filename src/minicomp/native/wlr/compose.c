@@ -3,7 +3,6 @@
  * Called with the lock held by whichever thread renders. Our own walk over wlr_scene's nodes adds to wlroots'
  * what this project is about: which surface's content became part of which frame, and nothing painted that is
  * covered. */
-#include <drm_fourcc.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -143,35 +142,6 @@ static void scissor(struct wlr_output *wlr_output, const pixman_box32_t *rect)
     wlr_renderer_scissor(wlr_output->renderer, &box);
 }
 
-/* The whole frame as it goes to the display, in buffer orientation, XRGB8888. Allocates: only when asked for.
- */
-static void capture(struct mc_output *output)
-{
-    uint32_t width = (uint32_t)output->wlr_output->width, height = (uint32_t)output->wlr_output->height;
-    uint8_t *pixels = malloc((size_t)width * height * 4);
-    uint32_t flags = 0;
-    output->capture_wanted = false;
-    if (pixels == NULL || !wlr_renderer_read_pixels(output->wlr_output->renderer, DRM_FORMAT_XRGB8888, &flags,
-                                                    width * 4, width, height, 0, 0, 0, 0, pixels)) {
-        mc_log(output->server, MC_LOG_WARNING, "output %s: its pixels cannot be read",
-               output->wlr_output->name);
-        free(pixels);
-        return;
-    }
-    if ((flags & WLR_RENDERER_READ_PIXELS_Y_INVERT) != 0) {
-        for (uint32_t top = 0, bottom = height - 1; top < bottom; top++, bottom--) {
-            for (uint32_t i = 0; i < width * 4; i++) {
-                uint8_t byte = pixels[top * width * 4 + i];
-                pixels[top * width * 4 + i] = pixels[bottom * width * 4 + i];
-                pixels[bottom * width * 4 + i] = byte;
-            }
-        }
-    }
-    output->capture = pixels;
-    output->capture_width = (int32_t)width;
-    output->capture_height = (int32_t)height;
-}
-
 /* Each damaged rectangle is painted from the topmost item that covers it whole: what lies below is not
  * visible, and the background is cleared only where nothing covers it. */
 static void paint(struct mc_output *output, pixman_region32_t *damage)
@@ -220,7 +190,7 @@ static void paint(struct mc_output *output, pixman_region32_t *damage)
     wlr_renderer_scissor(wlr_output->renderer, NULL);
     wlr_output_render_software_cursors(wlr_output, damage);
     if (output->capture_wanted) {
-        capture(output);
+        mc_capture_frame(output);
     }
     wlr_renderer_end(wlr_output->renderer);
 }

@@ -160,7 +160,7 @@ void mc_outputs_detach(struct mc_server *server)
     }
 }
 
-static struct mc_output *find(struct mc_server *server, uint64_t handle)
+struct mc_output *mc_output_by_handle(struct mc_server *server, uint64_t handle)
 {
     return mc_handles_get(&server->handles, MC_HANDLE_OUTPUT, handle);
 }
@@ -199,7 +199,7 @@ size_t mc_output_modes(struct mc_server *server, uint64_t handle, struct mc_outp
 {
     size_t count = 0;
     mc_verb_begin(server);
-    struct mc_output *output = find(server, handle);
+    struct mc_output *output = mc_output_by_handle(server, handle);
     struct wlr_output_mode *mode;
     if (output != NULL) {
         wl_list_for_each (mode, &output->wlr_output->modes, link) {
@@ -283,7 +283,7 @@ static void settle_cursor(struct mc_output *output)
 int mc_output_test(struct mc_server *server, uint64_t handle, const struct mc_output_config *config)
 {
     mc_verb_begin(server);
-    struct mc_output *output = find(server, handle);
+    struct mc_output *output = mc_output_by_handle(server, handle);
     int result = -ENOENT;
     if (output != NULL && is_too_large(config)) {
         result = -EINVAL;
@@ -299,7 +299,7 @@ int mc_output_test(struct mc_server *server, uint64_t handle, const struct mc_ou
 int mc_output_configure(struct mc_server *server, uint64_t handle, const struct mc_output_config *config)
 {
     mc_verb_begin(server);
-    struct mc_output *output = find(server, handle);
+    struct mc_output *output = mc_output_by_handle(server, handle);
     if (output == NULL) {
         mc_verb_end(server);
         return -ENOENT;
@@ -343,7 +343,7 @@ static void copy_text(char *out, size_t size, const char *text)
 int mc_output_get_info(struct mc_server *server, uint64_t handle, struct mc_output_info *info_ret)
 {
     mc_verb_begin(server);
-    struct mc_output *output = find(server, handle);
+    struct mc_output *output = mc_output_by_handle(server, handle);
     if (output == NULL) {
         mc_look_end(server);
         return -ENOENT;
@@ -403,112 +403,10 @@ size_t mc_outputs_list(struct mc_server *server, uint64_t *handles_ret, size_t m
     return count;
 }
 
-int mc_output_pacing(struct mc_server *server, uint64_t handle, struct mc_pacing_info *info_ret)
-{
-    mc_verb_begin(server);
-    struct mc_output *output = find(server, handle);
-    if (output != NULL) {
-        const struct mc_pacing *pacing = &output->pacing;
-        *info_ret = (struct mc_pacing_info){
-            .budget_ns = mc_pacing_budget_ns(pacing),
-            .cost_ns = mc_window_upper_ns(&pacing->cost, 0),
-            .latch_low_ns = pacing->latch_low_ns,
-            .latch_high_ns = pacing->latch_high_ns,
-            .safety_ns = pacing->safety_ns,
-            .period_ns = mc_vclock_period_ns(&pacing->clock),
-            .frames = pacing->frames,
-            .misses = pacing->misses,
-            .probe_misses = pacing->probe_misses,
-            .early_frames = output->early_frames,
-            .mode = (int32_t)pacing->mode,
-            .fixed_ns = pacing->fixed_ns,
-            .target_miss_rate = pacing->target_miss_rate,
-            .cost_count = pacing->cost.count,
-            .shown_count = output->shown.count,
-        };
-        _Static_assert(sizeof(info_ret->cost_us) == sizeof(pacing->cost.sorted_us), "window size");
-        memcpy(info_ret->cost_us, pacing->cost.sorted_us, sizeof(info_ret->cost_us));
-        memcpy(info_ret->shown_us, output->shown.sorted_us, sizeof(info_ret->shown_us));
-    }
-    mc_look_end(server);
-    return output != NULL ? 0 : -ENOENT;
-}
-
-int mc_server_set_pacing(struct mc_server *server, int mode, uint64_t fixed_ns, double target_miss_rate)
-{
-    if (mode < MC_PACING_ASAP || mode > MC_PACING_ADAPTIVE ||
-        !(target_miss_rate > 0 && target_miss_rate < 1)) {
-        return -EINVAL;
-    }
-    mc_verb_begin(server);
-    server->pacing = (struct mc_pacing_settings){(enum mc_pacing_mode)mode, fixed_ns, target_miss_rate};
-    struct mc_output *output;
-    wl_list_for_each (output, &server->outputs, link) {
-        output->pacing.mode = server->pacing.mode;
-        output->pacing.fixed_ns = fixed_ns;
-        output->pacing.target_miss_rate = target_miss_rate;
-    }
-    mc_verb_end(server);
-    return 0;
-}
-
-int mc_output_capture(struct mc_server *server, uint64_t handle)
-{
-    mc_verb_begin(server);
-    struct mc_output *output = find(server, handle);
-    int result = output == NULL ? -ENOENT : !output->wlr_output->enabled ? -EINVAL : 0;
-    if (result == 0) {
-        mc_capture_drop(output);
-        output->capture_wanted = true;
-        wlr_output_update_needs_frame(output->wlr_output);
-    }
-    mc_verb_end(server);
-    return result;
-}
-
-int mc_output_capture_take(struct mc_server *server, uint64_t handle, uint8_t *pixels_ret, size_t size,
-                           int32_t *width_ret, int32_t *height_ret)
-{
-    uint8_t *taken = NULL; /* copied without the lock: a large picture takes longer than a frame may wait */
-    size_t needed = 0;
-    mc_verb_begin(server);
-    struct mc_output *output = find(server, handle);
-    int result = 0;
-    if (output == NULL) {
-        result = -ENOENT;
-    } else if (output->capture == NULL) {
-        result = output->capture_wanted ? -EAGAIN : -EIO;
-    } else {
-        *width_ret = output->capture_width;
-        *height_ret = output->capture_height;
-        needed = (size_t)output->capture_width * (size_t)output->capture_height * 4;
-        if (needed > size) {
-            result = -ENOSPC;
-        } else {
-            taken = output->capture;
-            output->capture = NULL;
-            mc_capture_drop(output);
-        }
-    }
-    mc_look_end(server);
-    if (taken != NULL) {
-        memcpy(pixels_ret, taken, needed);
-        free(taken);
-    }
-    return result;
-}
-
-void mc_capture_drop(struct mc_output *output)
-{
-    free(output->capture);
-    output->capture = NULL;
-    output->capture_wanted = false;
-}
-
 int mc_output_set_usable(struct mc_server *server, uint64_t handle, int x, int y, int width, int height)
 {
     mc_verb_begin(server);
-    struct mc_output *output = find(server, handle);
+    struct mc_output *output = mc_output_by_handle(server, handle);
     if (output != NULL) {
         output->usable = (struct wlr_box){x, y, width, height};
     }

@@ -295,6 +295,8 @@ struct mc_output {
 #define MC_EARLY_NS (20 * MC_NSEC_PER_USEC)
 
 struct mc_output *mc_output_from(struct mc_server *server, struct wlr_output *wlr_output);
+/* NULL: it is gone. */
+struct mc_output *mc_output_by_handle(struct mc_server *server, uint64_t handle);
 /* The output under a layout point, else the nearest, else NULL without any. */
 struct mc_output *mc_output_at(struct mc_server *server, double lx, double ly);
 void mc_outputs_attach(struct mc_server *server);
@@ -323,6 +325,8 @@ void mc_render_wake(struct mc_server *server);
 /* Those two, when their work is over, and the loop thread between two requests: sets the timers for what was
  * noted. */
 void mc_deadlines_apply(struct mc_server *server);
+/* Copies the frame that is being composed, as it goes to the display (capture.c). */
+void mc_capture_frame(struct mc_output *output);
 void mc_capture_drop(struct mc_output *output);
 /* Recomputes which outputs every surface is on; wlr_scene misses changes of outputs themselves. */
 void mc_scene_refresh_outputs(struct mc_server *server);

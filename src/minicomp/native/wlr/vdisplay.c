@@ -11,10 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <wlr/interfaces/wlr_input_device.h>
-#include <wlr/interfaces/wlr_keyboard.h>
 #include <wlr/interfaces/wlr_output.h>
-#include <wlr/interfaces/wlr_pointer.h>
-#include <wlr/interfaces/wlr_touch.h>
 #include <wlr/backend/interface.h>
 
 #include "server.h"
@@ -407,44 +404,6 @@ uint64_t mc_vdisplay_next_vblank(struct mc_server *server, int connector, uint64
     return vblank_ns;
 }
 
-/* ---- input devices ---- */
-
-/* Without an impl.destroy wlroots frees the device and its inner object itself. */
-static struct wlr_input_device *create_device(enum wlr_input_device_type type)
-{
-    struct wlr_input_device *device = calloc(1, sizeof(*device));
-    if (device == NULL) {
-        return NULL;
-    }
-    const char *name = type == WLR_INPUT_DEVICE_KEYBOARD  ? "minicomp keyboard"
-                       : type == WLR_INPUT_DEVICE_POINTER ? "minicomp pointer"
-                                                          : "minicomp touch";
-    wlr_input_device_init(device, type, NULL, name, 0, 0);
-    bool ok = true;
-    if (type == WLR_INPUT_DEVICE_KEYBOARD) {
-        ok = (device->keyboard = calloc(1, sizeof(*device->keyboard))) != NULL;
-        if (ok) {
-            wlr_keyboard_init(device->keyboard, NULL);
-        }
-    } else if (type == WLR_INPUT_DEVICE_POINTER) {
-        ok = (device->pointer = calloc(1, sizeof(*device->pointer))) != NULL;
-        if (ok) {
-            wlr_pointer_init(device->pointer, NULL);
-        }
-    } else {
-        ok = (device->touch = calloc(1, sizeof(*device->touch))) != NULL;
-        if (ok) {
-            wlr_touch_init(device->touch, NULL);
-        }
-    }
-    if (!ok) {
-        free((void *)device->name);
-        free(device);
-        return NULL;
-    }
-    return device;
-}
-
 struct wlr_input_device *mc_vdisplay_device(struct wlr_backend *backend, enum wlr_input_device_type type)
 {
     if (backend == NULL || backend->impl != &backend_impl) {
@@ -536,7 +495,7 @@ struct wlr_backend *mc_vdisplay_create(struct mc_server *server, struct wl_displ
     display->display_destroy.notify = handle_display_destroy;
     wl_display_add_destroy_listener(wl_display, &display->display_destroy);
     for (size_t i = 0; i < 3; i++) {
-        display->devices[i] = create_device(types[i]);
+        display->devices[i] = mc_vdisplay_create_device(types[i]);
         if (display->devices[i] == NULL) {
             backend_destroy(&display->base);
             return NULL;

@@ -18,5 +18,7 @@ void mc_vdisplay_hurry(struct wlr_output *wlr_output);
 void mc_vdisplay_settle(struct mc_server *server);
 /* Its keyboard, pointer or touch screen, there from the start; NULL when the backend is another one. */
 struct wlr_input_device *mc_vdisplay_device(struct wlr_backend *backend, enum wlr_input_device_type type);
+/* One of them, or NULL when memory is short; wlr_input_device_destroy ends it. */
+struct wlr_input_device *mc_vdisplay_create_device(enum wlr_input_device_type type);
 
 #endif
