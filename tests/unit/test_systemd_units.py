@@ -19,25 +19,42 @@ UNITS = sorted(FOLDER.glob("minicomp-kiosk*.service"))
 HELPER = (FOLDER / "minicomp-helper.socket", FOLDER / "minicomp-helper@.service")
 
 
+needs_systemd = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None,
+    reason="systemd is not installed here: no systemd-analyze to verify the units",
+)
+
+
+def verified(*units: Path) -> subprocess.CompletedProcess[str]:
+    """What systemd says of copies of units that lie in one folder, beside stand-ins for others' units."""
+    return subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *map(str, units)],
+        capture_output=True,
+        text=True,
+        env={"SYSTEMD_UNIT_PATH": f"{units[0].parent}:", "PATH": "/usr/bin:/bin"},
+        timeout=60,
+    )
+
+
+def sections(unit: Path) -> configparser.ConfigParser:
+    parser = configparser.ConfigParser(strict=False, interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read(unit)
+    return parser
+
+
 def test_there_are_two() -> None:
     assert [unit.name for unit in UNITS] == ["minicomp-kiosk-seatd.service", "minicomp-kiosk.service"]
 
 
+@needs_systemd
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_systemd_understands_it(unit: Path, tmp_path: Path) -> None:
-    if shutil.which("systemd-analyze") is None:
-        pytest.skip("systemd is not installed here: no systemd-analyze to verify the unit")
     # The program is wherever the user installs it, and the others' units need not be installed here.
     copy = tmp_path / unit.name
     copy.write_text(unit.read_text().replace("/opt/minicomp/.venv/bin/minicomp", "/bin/true"))
     (tmp_path / "seatd.service").write_text("[Service]\nExecStart=/bin/true\n")
-    done = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", str(copy)],
-        capture_output=True,
-        text=True,
-        env={"SYSTEMD_UNIT_PATH": f"{tmp_path}:", "PATH": "/usr/bin:/bin"},
-        timeout=60,
-    )
+    done = verified(copy)
     complaints = [line for line in done.stderr.splitlines() if unit.stem in line]
     assert complaints == [], done.stderr
     assert done.returncode == 0, done.stderr
@@ -45,10 +62,7 @@ def test_systemd_understands_it(unit: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_it_restarts_on_what_a_restart_can_mend(unit: Path) -> None:
-    parser = configparser.ConfigParser(strict=False, interpolation=None)
-    parser.optionxform = str  # type: ignore[assignment,method-assign]
-    parser.read(unit)
-    service = parser["Service"]
+    service = sections(unit)["Service"]
     assert service["Type"] == "notify"  # readiness.py
     # 143: it was asked to end by SIGTERM. By systemd that is success; by anybody else a reason to start again.
     asked_to_end = 128 + signal.SIGTERM
@@ -58,26 +72,17 @@ def test_it_restarts_on_what_a_restart_can_mend(unit: Path) -> None:
     assert int(service["WatchdogSec"]) >= 10  # watchdog.py feeds three times in that
 
 
+@needs_systemd
 def test_systemd_understands_the_helpers_units(tmp_path: Path) -> None:
-    if shutil.which("systemd-analyze") is None:
-        pytest.skip("systemd is not installed here: no systemd-analyze to verify the units")
     for unit in HELPER:
         text = unit.read_text().replace("/opt/minicomp/.venv/bin/python", "/bin/true")
         (tmp_path / unit.name).write_text(text)
-    done = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *(str(tmp_path / u.name) for u in HELPER)],
-        capture_output=True,
-        text=True,
-        env={"SYSTEMD_UNIT_PATH": f"{tmp_path}:", "PATH": "/usr/bin:/bin"},
-        timeout=60,
-    )
+    done = verified(*(tmp_path / unit.name for unit in HELPER))
     assert [line for line in done.stderr.splitlines() if "minicomp-helper" in line] == [], done.stderr
     assert done.returncode == 0, done.stderr
 
 
 def test_the_helpers_socket_is_where_minicomp_looks_for_it() -> None:
-    parser = configparser.ConfigParser(strict=False, interpolation=None)
-    parser.optionxform = str  # type: ignore[assignment,method-assign]
-    parser.read(HELPER[0])
-    assert parser["Socket"]["ListenStream"] == SOCKET == HELPER_SOCKET
-    assert parser["Socket"]["SocketMode"] == "0660", "its group, and nobody else"
+    settings = sections(HELPER[0])["Socket"]
+    assert settings["ListenStream"] == SOCKET == HELPER_SOCKET
+    assert settings["SocketMode"] == "0660", "its group, and nobody else"
