@@ -12,10 +12,10 @@ from contextlib import ExitStack
 
 from minicomp.lab.probes.files.open_file import hung_up, kcmp, same
 from minicomp.lab.probes.probe import Budget, Number, Probe, Result, holds
+from minicomp.lab.probes.processes import drop_root
 from minicomp.lab.probes.requirements import path
 
 SCM_MAX_FD = 253  # include/net/scm.h
-NOBODY = 65534
 
 
 def send(sender: socket.socket, fds: list[int]) -> None:
@@ -184,10 +184,7 @@ def measure_in_flight(budget: Budget) -> Result:
         sender, _receiver = sockets(stack)
         limit, per_message = 300, 100
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-        if os.geteuid() == 0:
-            os.setgroups([])
-            os.setresgid(NOBODY, NOBODY, NOBODY)
-            os.setresuid(NOBODY, NOBODY, NOBODY)
+        drop_root()
         sent, said = 0, ""
         try:
             while sent < 20 * limit:

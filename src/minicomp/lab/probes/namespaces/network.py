@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import socket
@@ -11,7 +10,7 @@ import subprocess
 from functools import partial
 
 from minicomp.lab.probes.calls import check
-from minicomp.lab.probes.namespaces.spaces import allowed, unshare
+from minicomp.lab.probes.namespaces.spaces import allowed, enter_network, unshare
 from minicomp.lab.probes.probe import Budget, Number, Probe, Result, holds
 from minicomp.lab.probes.requirements import program
 from minicomp.native.probes import ffi, lib
@@ -65,7 +64,7 @@ def measure_veth(budget: Budget) -> Result:
     _ip("addr", "add", f"{HERE}/24", "dev", "probe0")
     _ip("link", "set", "probe0", "up")
     loop, here = (bound(LOOPBACK), bound(LOOPBACK)), bound(HERE)
-    _enter(pid)
+    enter_network(pid)
     _ip("addr", "add", f"{THERE}/24", "dev", "probe1")
     _ip("link", "set", "probe1", "up")
     numbers = trips("UDP round trip", {"loopback": loop, "veth": (here, bound(THERE))}, budget)
@@ -85,12 +84,6 @@ def _neighbour() -> int:
             signal.pause()
     os.read(reading, 1)
     return pid
-
-
-def _enter(pid: int) -> None:
-    fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
-    check("setns", ctypes.CDLL(None).setns(fd, 0))
-    os.close(fd)
 
 
 _METHOD = "One thread sends 64 bytes by UDP to a second socket of its own and back: the price of the path, without anybody's waking up."

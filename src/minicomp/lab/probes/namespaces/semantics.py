@@ -7,8 +7,9 @@ import socket
 from functools import partial
 from pathlib import Path
 
-from minicomp.lab.probes.namespaces.spaces import FLAGS, allowed, answer_of, drop_root, unshare, user_allowed
+from minicomp.lab.probes.namespaces.spaces import FLAGS, allowed, unshare, user_allowed
 from minicomp.lab.probes.probe import Budget, Number, Probe, Result, holds
+from minicomp.lab.probes.processes import answer_of, drop_root
 
 NSPROXY = ("uts", "ipc", "mnt", "pid_for_children", "net", "cgroup", "time_for_children")
 """What struct nsproxy points to; the user namespace belongs to the credentials."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
+from typing import NoReturn
 
 from minicomp.lab.probes.probe import Missing
+from minicomp.lab.probes.processes import answer_of, drop_root
 
 FLAGS = {
     "pid": 0x20000000,
@@ -19,46 +20,25 @@ FLAGS = {
     "time": 0x00000080,
 }
 """CLONE_NEW*, by the name in /proc/PID/ns."""
-NOBODY = 65534
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def unshare(*kinds: str) -> None:
     flags = 0
     for kind in kinds:
         flags |= FLAGS[kind]
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(flags) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"unshare {' '.join(kinds)}: {os.strerror(number)}")
+    if _libc.unshare(flags) != 0:
+        _failed(f"unshare {' '.join(kinds)}")
 
 
-def drop_root() -> None:
-    if os.geteuid() == 0:
-        os.setgroups([])
-        os.setresgid(NOBODY, NOBODY, NOBODY)
-        os.setresuid(NOBODY, NOBODY, NOBODY)
-        ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE: else /proc/self belongs to root
-
-
-def answer_of(call: object) -> tuple[int, str]:
-    """call() in a forked process: 0 and its text, or the errno that it met and that one's text."""
-    assert callable(call)
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        code, text = 0, ""
-        try:
-            text = str(call())
-        except OSError as error:
-            code, text = error.errno or errno.EIO, str(error)
-        except BaseException as error:
-            code, text = errno.EPROTO, repr(error)
-        os.write(writing, text.encode()[:4000])
-        os._exit(code)
-    os.close(writing)
-    with os.fdopen(reading) as file:
-        said = file.read()
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said
+def enter_network(pid: int) -> None:
+    """The network namespace of another process."""
+    fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
+    try:
+        if _libc.setns(fd, FLAGS["net"]) != 0:
+            _failed("setns")
+    finally:
+        os.close(fd)
 
 
 def allowed(*kinds: str) -> Missing | None:
@@ -77,3 +57,8 @@ def user_allowed() -> Missing | None:
     needed = "CONFIG_USER_NS; not 0: user.max_user_namespaces, kernel.unprivileged_userns_clone; "
     needed += "0: kernel.apparmor_restrict_unprivileged_userns"
     return Missing(said, needed) if code else None
+
+
+def _failed(what: str) -> NoReturn:
+    number = ctypes.get_errno()
+    raise OSError(number, f"{what}: {os.strerror(number)}")

@@ -6,10 +6,12 @@ import errno
 import os
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 from minicomp.lab.knobs.syscalls import sched_setattr
 from minicomp.lab.probes.probe import Budget, Number, Probe, Result, holds
+from minicomp.lab.probes.processes import answer_of, drop_root
 from minicomp.lab.probes.requirements import cpus, root
 from minicomp.lab.probes.scheduler.load import (
     BUDGET_NS,
@@ -26,7 +28,6 @@ from minicomp.native.probes import ffi, lib
 WORK_NS = 4_500_000
 """Of the 5 ms: the clock readings and the way in and out of the kernel are charged as well."""
 BUSY = 3
-NOBODY = 65534
 GREEDY_SHARE = 0.6
 
 
@@ -68,47 +69,26 @@ def outcome(attempt: int) -> str:
     return "taken" if attempt == 0 else errno.errorcode.get(attempt, str(attempt))
 
 
-def try_deadline(runtime_ns: int = BUDGET_NS, period_ns: int = FRAME_NS) -> int:
-    """0 or the errno; given back at once."""
-    try:
-        sched_setattr(0, deadline(runtime_ns, period_ns))
-    except OSError as error:
-        return error.errno or -1
-    set_class("other")
-    return 0
+def reserve(runtime_ns: int = BUDGET_NS) -> None:
+    sched_setattr(0, deadline(runtime_ns))
 
 
-def in_child(work: object, *arguments: int) -> int:
-    """The exit code of a forked process that calls it."""
-    assert callable(work)
-    pid = os.fork()
-    if pid == 0:
-        os._exit(work(*arguments))
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+def unprivileged() -> None:
+    drop_root()
+    reserve()
 
 
-def unprivileged() -> int:
-    os.setgroups([])
-    os.setuid(NOBODY)
-    return try_deadline()
-
-
-def pinned() -> int:
+def pinned() -> None:
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    return try_deadline()
+    reserve()
 
 
-def forking() -> int:
+def forking() -> None:
     """What fork says to a deadline thread that did not ask for reset-on-fork."""
-    set_class("deadline")
-    try:
-        pid = os.fork()
-    except OSError as error:
-        return error.errno or -1
-    if pid == 0:
+    reserve()
+    if os.fork() == 0:
         os._exit(0)
-    os.waitpid(pid, 0)
-    return 0
+    os.wait()
 
 
 def until_busy() -> tuple[int, int]:
@@ -140,7 +120,7 @@ def _reserve(writing: int, runtime_ns: int) -> None:
     try:
         error = 0
         try:
-            sched_setattr(0, deadline(runtime_ns))
+            reserve(runtime_ns)
         except OSError as failure:
             error = failure.errno or 1
         os.write(writing, error.to_bytes(4, "little"))
@@ -150,8 +130,8 @@ def _reserve(writing: int, runtime_ns: int) -> None:
 
 
 def measure_refusals(budget: Budget) -> Result:
-    nobody, bound, fork = in_child(unprivileged), in_child(pinned), in_child(forking)
-    short = in_child(try_deadline, 1000)
+    attempts = (unprivileged, pinned, forking, partial(reserve, 1000))
+    nobody, bound, fork, short = (answer_of(attempt)[0] for attempt in attempts)
     count, full = until_busy()
     limit = int(Path("/proc/sys/kernel/sched_rt_runtime_us").read_text())
     share = limit / int(Path("/proc/sys/kernel/sched_rt_period_us").read_text())

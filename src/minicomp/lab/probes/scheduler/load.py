@@ -69,8 +69,8 @@ def set_class(name: str, *, nice: int = 0, slice_ns: int = 0) -> None:
         sched_setattr(0, SchedAttr(policy=SCHED_OTHER, nice=nice, runtime_ns=slice_ns))
 
 
-def deadline(runtime_ns: int, period_ns: int = FRAME_NS) -> SchedAttr:
-    return SchedAttr(policy=SCHED_DEADLINE, runtime_ns=runtime_ns, deadline_ns=period_ns, period_ns=period_ns)
+def deadline(runtime_ns: int) -> SchedAttr:
+    return SchedAttr(policy=SCHED_DEADLINE, runtime_ns=runtime_ns, deadline_ns=FRAME_NS, period_ns=FRAME_NS)
 
 
 def allowed(name: str) -> Missing | None:
