@@ -181,6 +181,27 @@ def test_windows_are_asked_by_way_of_the_policy(running: Running, stack: ExitSta
     refused(NOT_FOUND, running.call, "client.kill", client="rubbish")
 
 
+def children() -> set[int]:
+    """Of this process, also those that have ended and nobody has reaped."""
+    lists = [(task / "children").read_text() for task in Path("/proc/self/task").iterdir()]
+    return {int(pid) for line in lists for pid in line.split()}
+
+
+def test_a_program_of_a_binding_finds_the_compositor_and_is_reaped_by_the_next(
+    running: Running, tmp_path: Path
+) -> None:
+    said = tmp_path / "said"
+    before = children()
+    running.call("action", action=f"spawn:sh -c 'echo $WAYLAND_DISPLAY > {said}'")
+    (first,) = children() - before
+    os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)
+    assert said.read_text() == f"{running.instance.compositor.socket}\n"
+    running.call("action", action="spawn:true")
+    (second,) = children() - before
+    assert second != first
+    os.waitpid(second, 0)
+
+
 def test_outputs_are_set_plugged_and_broken(running: Running) -> None:
     call = running.call
     made = call("output.set", output="HEADLESS-1", mode="800x600@75", scale=2, transform="90", position=[5, 6])

@@ -21,6 +21,7 @@ from minicomp.compositor.child import Child
 from minicomp.compositor.native_log import log_native
 from minicomp.compositor.open_files import raise_limit
 from minicomp.compositor.policy_thread import PolicyThread
+from minicomp.compositor.programs import app_connection, client_environment, trust_app
 from minicomp.compositor.runtime_dir import ensure_runtime_dir
 from minicomp.errors import ConfigError, ExitCode, PreconditionError
 
@@ -122,17 +123,17 @@ class Supervisor:
         return bool(self.stop_signal) or self.loop_ended or self.policy.fatal is not None
 
     def _start_child(self, command: list[str]) -> None:
-        environment = self.compositor.client_environment()
+        environment = client_environment(self.compositor)
         app = self.compositor.config.app
         if app.sandbox:
             from minicomp.compositor.sandbox import sandboxed
 
             command = sandboxed(app, command, environment)
-        connection = self.compositor.app_connection()
+        connection = app_connection(self.compositor)
         if connection is None:
             with self.compositor.locked():  # its first connection is judged when we have said who it is
                 self.child = Child.start(command, environment, sandboxed=app.sandbox)
-                self.compositor.trust_app(self.child.pid)
+                trust_app(self.compositor, self.child.pid)
         else:
             with connection:
                 environment["WAYLAND_SOCKET"] = str(connection.fileno())

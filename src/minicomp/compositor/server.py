@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from minicomp.compositor import backend as backends
-from minicomp.compositor.globals import apply_trust, create_globals, grants_of
+from minicomp.compositor.globals import apply_trust, create_globals
 from minicomp.compositor.inputs import Inputs
 from minicomp.compositor.native_log import log_native
 from minicomp.compositor.outputs import Outputs
@@ -25,8 +25,6 @@ from minicomp.errors import MinicompError, PreconditionError
 from minicomp.native.wlr import ffi, lib
 
 if TYPE_CHECKING:
-    import socket
-
     from minicomp.compositor.knobs import CompositorKnobs
     from minicomp.config import Config
 
@@ -66,7 +64,7 @@ class Compositor:
         self.inputs: Inputs
         self.logring: Any = None
         self._undo = ExitStack()
-        self.children: list[int] = []  # pids started by spawn(), reaped by whoever runs the supervisor
+        self._spawned: list[int] = []  # pids, reaped when the next one is started
 
     def __enter__(self) -> Compositor:
         self.start()
@@ -341,60 +339,14 @@ class Compositor:
 
         return wait_for_frame(self.server, output, timeout_s)
 
-    def client_environment(self) -> dict[str, str]:
-        """What a client needs to find this compositor, over the current environment."""
-        environment = dict(os.environ)
-        for name in (
-            "WAYLAND_SOCKET",
-            "DISPLAY",
-            "NOTIFY_SOCKET",
-            "WATCHDOG_USEC",
-            "WATCHDOG_PID",
-            "MINICOMP_SOCKET",
-            "MINICOMP_POOL",
-        ):
-            environment.pop(name, None)
-        environment["WAYLAND_DISPLAY"] = self.socket
-        environment["XDG_SESSION_TYPE"] = "wayland"
-        if self.x11_display:
-            environment["DISPLAY"] = self.x11_display
-        if self.control_path:
-            environment["MINICOMP_SOCKET"] = self.control_path
-        pool = self.config.knobs.memory.hugetlb_pool
-        if pool in ("2M", "1G") and self._took_effect("knobs.memory.hugetlb_pool"):
-            environment["MINICOMP_POOL"] = f"hugetlb-{pool}"  # for clients that can use them, as clients/pulse does
-        return environment
-
-    def _took_effect(self, knob: str) -> bool:
-        effects = self.knobs.session.effects() if self.knobs is not None else []
-        return any(effect.name == knob and effect.took_effect for effect in effects)
-
-    def app_connection(self) -> socket.socket | None:
-        """The app's own connection, or None when it is to use the socket; see config.AppSettings.own_connection.
-
-        The returned end is inheritable and the caller's: pass it on in WAYLAND_SOCKET, then close it.
-        """
-        if not self.config.app.own_connection:
-            return None
-        import socket
-
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        if not lib.mc_client_create(self.server, ours.detach(), grants_of(self.config.app.globals)):
-            theirs.close()
-            raise MinicompError("the app's connection could not be made", todo="out of file descriptors?")
-        theirs.set_inheritable(True)
-        return theirs
-
-    def trust_app(self, pid: int) -> None:
-        """Gives the app and what it starts the grants of app.globals. Inside locked(), as it is started."""
-        lib.mc_clients_set_app(self.server, pid, grants_of(self.config.app.globals))
-
     def spawn(self, argv: list[str]) -> int:
         """Starts a program as a client of this compositor and returns its pid; never blocks on it."""
         from minicomp.compositor.child import spawn
+        from minicomp.compositor.programs import client_environment
 
-        pid = spawn(argv, self.client_environment())
-        self.children.append(pid)
+        pid = spawn(argv, client_environment(self))
+        self._spawned = [earlier for earlier in self._spawned if os.waitpid(earlier, os.WNOHANG) == (0, 0)]
+        self._spawned.append(pid)
         return pid
 
     def stop_threads(self) -> None:

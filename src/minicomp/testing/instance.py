@@ -17,6 +17,7 @@ from typing import Any
 
 from minicomp.compositor.dispatch import Dispatcher
 from minicomp.compositor.policy_thread import PolicyThread
+from minicomp.compositor.programs import client_environment
 from minicomp.compositor.run import Supervisor, wait_until_ready
 from minicomp.compositor.runtime_dir import ensure_runtime_dir
 from minicomp.compositor.server import Compositor
@@ -122,7 +123,7 @@ class InProcess:
         self.wait_for(lambda: done, "the policy thread")
 
     def environment(self) -> dict[str, str]:
-        return self.compositor.client_environment()
+        return client_environment(self.compositor)
 
     def launch(self, command: Sequence[str], **kwargs: Any) -> subprocess.Popen[str]:
         """Starts a client; it is ended, at the latest, with the compositor."""
