@@ -138,10 +138,7 @@ class Compositor:
             server, limits.fds_per_client, limits.surfaces_per_client, limits.unread_bytes_per_client
         )
         pacing = config.pacing
-        pacing_mode = ("asap", "fixed", "adaptive").index(pacing.mode)
-        _check(
-            "pacing", lib.mc_server_set_pacing(server, pacing_mode, int(pacing.fixed_ms * 1e6), pacing.target_miss_rate)
-        )
+        self.set_pacing(pacing.mode, pacing.fixed_ms, pacing.target_miss_rate)
         early = config.render.early
         lib.mc_server_set_early(server, early == "yes" or (early == "auto" and not config.knobs.render.is_set()))
         if config.render.thread and not step:
@@ -305,6 +302,11 @@ class Compositor:
     def unplug(self, connector: int) -> None:
         if lib.mc_vdisplay_unplug(self.server, connector) != 0:
             raise MinicompError(f"there is no modelled display HEADLESS-{connector}")
+
+    def set_pacing(self, mode: str, fixed_ms: float, target_miss_rate: float) -> None:
+        """When composing begins, on every output from now on; as in config.PacingSettings."""
+        number = ("asap", "fixed", "adaptive").index(mode)
+        _check("pacing", lib.mc_server_set_pacing(self.server, number, int(fixed_ms * 1e6), target_miss_rate))
 
     def now_ns(self) -> int:
         """The compositor's clock: CLOCK_MONOTONIC, or the modelled one with the step clock."""

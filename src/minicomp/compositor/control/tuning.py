@@ -9,7 +9,7 @@ from minicomp.compositor.control.context import Context
 from minicomp.compositor.control.jsonrpc import RpcError
 from minicomp.compositor.control.looking import Looking
 from minicomp.errors import ConfigError
-from minicomp.msg.interface import INVALID_PARAMS, NOT_AVAILABLE, NOT_FOUND, PACING_MODES, REFUSED
+from minicomp.msg.interface import INVALID_PARAMS, NOT_AVAILABLE, NOT_FOUND, REFUSED
 
 log = logging.getLogger("minicomp.control")
 
@@ -37,10 +37,7 @@ class Tuning:
             old_fixed_ms if fixed_ms is None else fixed_ms,
             target_miss_rate or old_rate,
         )
-        compositor = self._compositor
-        compositor.lib.mc_server_set_pacing(
-            compositor.server, PACING_MODES.index(self._pacing[0]), int(self._pacing[1] * 1e6), self._pacing[2]
-        )
+        self._compositor.set_pacing(*self._pacing)
         return self._looking.pacing()
 
     # ---- knobs ----
