@@ -40,7 +40,6 @@ class Process:
     popen: subprocess.Popen[bytes]
     pidfd: int
     grace_s: float
-    expected_to_end: bool = False
 
     @property
     def pid(self) -> int:
@@ -99,7 +98,7 @@ class Processes:
     def wait(self, seconds: float, tick: Callable[[], None] = lambda: None, tick_s: float = 1.0) -> Process | None:
         """Sleeps for `seconds`, calling `tick` about every `tick_s`; returns early with the process that ended."""
         poll = select.poll()
-        by_fd = {process.pidfd: process for process in self.running if not process.expected_to_end}
+        by_fd = {process.pidfd: process for process in self.running}
         for fd in by_fd:
             poll.register(fd, select.POLLIN)
         end_s = time.monotonic() + seconds

@@ -49,13 +49,12 @@ def analyse(results: Results, resamples: int = bootstrap.RESAMPLES) -> Analysis:
         for name, pool in pools.items()
     }
     arms = tuple(analyse_arm(pools[name], distributions[name], weights) for name in results.arms)
-    baseline = results.baseline
+    reference = next(arm for arm in arms if arm.name == results.baseline)
     comparisons: list[Comparison] = []
     for arm in arms:
-        reference = next(one for one in arms if one.name == baseline)
-        if arm.name == baseline or not arm.runs or not reference.runs:
+        if arm is reference or not arm.runs or not reference.runs:
             continue
         comparisons += rate_comparisons(arm, reference, pools)
         comparisons += percentile_comparisons(arm, reference, distributions, weights)
         comparisons.append(order_comparison(arm, reference, distributions, weights))
-    return Analysis(results, arms, baseline, tuple(corrected_for_number(comparisons)))
+    return Analysis(results, arms, results.baseline, tuple(corrected_for_number(comparisons)))

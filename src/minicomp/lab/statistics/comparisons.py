@@ -25,7 +25,6 @@ class Comparison:
     """One number of an arm against the baseline's. Differences and errors are ms or fractions."""
 
     arm: str
-    baseline: str
     family: str
     column: str
     """A column of MEASURES, or one of RATES followed by " misses"."""
@@ -64,7 +63,6 @@ def rate_comparisons(arm: ArmAnalysis, reference: ArmAnalysis, pools: dict[str, 
         found.append(
             Comparison(
                 arm=arm.name,
-                baseline=reference.name,
                 family=family,
                 column=f"{name} misses",
                 of="rate",
@@ -101,7 +99,6 @@ def percentile_comparisons(
             found.append(
                 Comparison(
                     arm=arm.name,
-                    baseline=reference.name,
                     family=family,
                     column=column,
                     of=name,
@@ -127,7 +124,6 @@ def order_comparison(
     delta = Contrast(2 * share.value - 1, 2 * share.low - 1, 2 * share.high - 1, share.p)
     return Comparison(
         arm=arm.name,
-        baseline=reference.name,
         family=PRIMARY,
         column=LATENCY,
         of=SMALLER,

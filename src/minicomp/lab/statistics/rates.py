@@ -32,11 +32,10 @@ _P_BISECTIONS = 16
 
 @dataclass(frozen=True)
 class Rate:
-    """Hits in trials over `runs` runs; low and high bound the rate, as fractions. Without trials: nan, 0 and 1."""
+    """Hits in trials; low and high bound the rate, as fractions. Without trials: nan, 0 and 1."""
 
     hits: int
     trials: int
-    runs: int
     design_effect: float
     low: float
     high: float
@@ -63,7 +62,7 @@ def clustered_rate(hits: Ints, trials: Ints, level: float = LEVEL) -> Rate:
     hits, trials = hits[with_trials], trials[with_trials]
     all_hits, all_trials, runs = int(hits.sum()), int(trials.sum()), len(trials)
     if not all_trials:
-        return Rate(0, 0, 0, 1.0, 0.0, 1.0, "no frames")
+        return Rate(0, 0, 1.0, 0.0, 1.0, "no frames")
     effect, note = _design_effect(hits, trials)
     share = 1.0
     if not note:
@@ -72,7 +71,7 @@ def clustered_rate(hits: Ints, trials: Ints, level: float = LEVEL) -> Rate:
         share = min(1.0, (normal_quantile(tail) / t_quantile(tail, runs - 1)) ** 2)
     scale = share / effect
     low, high = clopper_pearson(all_hits * scale, all_trials * scale, level)
-    return Rate(all_hits, all_trials, runs, effect, low, high, note)
+    return Rate(all_hits, all_trials, effect, low, high, note)
 
 
 def clopper_pearson(hits: float, trials: float, level: float = LEVEL) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -77,8 +77,6 @@ class RunResult:
     host_after: dict[str, Any]
     during: dict[str, Any]
     """What the host counted in the measured time."""
-    record: dict[str, Any]
-    """The whole JSON file."""
     path: Path
     """Of the Parquet file, which need not exist."""
 
@@ -107,8 +105,6 @@ class Results:
     """What the file says of each arm."""
     schedule: dict[str, Any]
     runs: tuple[RunResult, ...]
-    definition: dict[str, Any] = field(repr=False)
-    """The experiment file."""
     with_disturbed: bool = False
     """Disturbed runs count too: for a look where nothing else is to be had."""
 
@@ -154,7 +150,6 @@ def read_results(folder: str | Path, *, with_disturbed: bool = False) -> Results
             about={name: table.get("about", "") for name, table in definition.get("arm", {}).items()},
             schedule=plan["schedule"],
             runs=runs,
-            definition=definition,
             with_disturbed=with_disturbed,
         )
     except (KeyError, TypeError) as error:
@@ -223,7 +218,6 @@ def _run(folder: Path, planned: dict[str, Any]) -> RunResult:
         host_before=host.get("before", {}),
         host_after=host.get("after", {}),
         during=host.get("during", {}),
-        record=record,
         path=table,
     )
 
