@@ -10,12 +10,16 @@ from pathlib import Path
 from minicomp.lab.probes.probe import Missing, Requirement
 
 
+def kernel_version() -> tuple[int, int]:
+    major, minor = platform.release().split("-")[0].split(".")[:2]
+    return int(major), int(minor)
+
+
 def linux(major: int, minor: int, what: str) -> Requirement:
     """A kernel at least this new, for `what`."""
 
     def check() -> Missing | None:
-        numbers = platform.release().split("-")[0].split(".")
-        if (int(numbers[0]), int(numbers[1])) >= (major, minor):
+        if kernel_version() >= (major, minor):
             return None
         return Missing(
             f"{what} came with Linux {major}.{minor}; this is {platform.release()}", f"Linux {major}.{minor}"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from minicomp.lab.knobs.syscalls import SCHED_OTHER, SchedAttr, sched_getattr, sched_setattr
 from minicomp.lab.probes.probe import Budget, Missing, Number, Probe, Result, holds
-from minicomp.lab.probes.requirements import root
+from minicomp.lab.probes.requirements import kernel_version, root
 from minicomp.lab.probes.scheduler.load import MS, SECOND, busy, cpu_time_ns, one_cpu
 from minicomp.native.probes import ffi, lib
 
@@ -37,11 +37,6 @@ def debugfs() -> Missing | None:
     return Missing(why, "root, and a kernel with CONFIG_SCHED_DEBUG and debugfs")
 
 
-def version() -> tuple[int, int]:
-    major, minor = platform.release().split("-")[0].split(".")[:2]
-    return int(major), int(minor)
-
-
 def takes_slices() -> bool:
     """Whether a thread of the fair class can have its own slice: EEVDF since 6.12."""
     try:
@@ -55,13 +50,13 @@ def takes_slices() -> bool:
 
 def measure_class(budget: Budget) -> Result:
     """By behaviour, where /proc and debugfs show it: EEVDF's fields exist since 6.6."""
-    eevdf = version() >= (6, 6)
+    eevdf = kernel_version() >= (6, 6)
     shown = [name for name in ("se.slice", "se.deadline", "se.vlag") if name in Path("/proc/self/sched").read_text()]
     slices = takes_slices()
     seen = f"Linux {platform.release()}: by its version {'EEVDF' if eevdf else 'CFS'}; a slice of its own "
     seen += f"{'is taken (EEVDF, 6.12)' if slices else 'is not taken'}"
     seen += f"; /proc/self/sched shows {', '.join(shown)}" if shown else ""
-    return holds(seen, when=eevdf == (eevdf or slices) and (slices or version() < (6, 12)))
+    return holds(seen, when=eevdf == (eevdf or slices) and (slices or kernel_version() < (6, 12)))
 
 
 def debug_value(name: str) -> int | None:

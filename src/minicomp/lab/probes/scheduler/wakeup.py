@@ -7,8 +7,8 @@ import shutil
 import time
 
 from minicomp.lab.probes.probe import Budget, Curve, Number, Probe, Result, cannot_test, holds
-from minicomp.lab.probes.requirements import root
-from minicomp.lab.probes.scheduler.fair import takes_slices, version
+from minicomp.lab.probes.requirements import kernel_version, root
+from minicomp.lab.probes.scheduler.fair import takes_slices
 from minicomp.lab.probes.scheduler.load import FIFO_PRIORITY, SECOND, allowed, busy, one_cpu, set_class, wakeups
 from minicomp.native.probes import lib
 
@@ -127,7 +127,7 @@ def measure_from_outside(budget: Budget) -> Result:
 
 
 def measure_starving(budget: Budget) -> Result:
-    if version() >= (6, 6):
+    if kernel_version() >= (6, 6):
         return cannot_test("this kernel has EEVDF", "Linux before 6.6: scripts/vm --kernel 6.1 (docs/kernel-claims.md)")
     result = measure_fair(budget)
     return holds(result.seen, *result.numbers, when=result.numbers[0].high > TURN_US)
