@@ -14,7 +14,7 @@ from minicomp.config.schema import Config
 from minicomp.config.validation import ValidationError, convert
 from minicomp.errors import ConfigError
 
-_SYNTAX_ERROR_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
+_SYNTAX_ERROR_PLACE = r" \(at (?:line (\d+), column \d+|end of document)\)$"  # compiled only for an error
 
 
 def load(file: str | None = None, overrides: Sequence[Override] = ()) -> Config:
@@ -52,7 +52,7 @@ def parse_toml(text: str, file: str | None) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         message = str(error)
-        place = _SYNTAX_ERROR_PLACE.search(message)
+        place = re.search(_SYNTAX_ERROR_PLACE, message)
         line = text.count("\n") + 1
         if place:
             message = message[: place.start()]
