@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import errno
 import mmap
-import os
 from pathlib import Path
 
-from minicomp.lab.knobs.smaps import covering, read_smaps
-from minicomp.lab.probes.memory.pages import address, has_thp, madvise, pagemap
+from minicomp.lab.probes.memory.pages import address, has_thp, huge_kib, madvise, pagemap
 from minicomp.lab.probes.probe import Budget, Number, Probe, Result, cannot_test, holds
 from minicomp.native.probes import lib
 
@@ -68,13 +66,11 @@ def measure_huge_depth(budget: Budget) -> Result:
         madvise(start, HUGE, mmap.MADV_HUGEPAGE)
         area[offset] = 1
         tables = page_table_kib() - before
-        huge_kib = sum(m.kib.get("AnonHugePages", 0) for m in covering(read_smaps(os.getpid()), start, start + HUGE))
+        mapped_kib = huge_kib(start, HUGE)
         numbers = [entry & FRAME for entry in pagemap(start, 512)]
-    if huge_kib < HUGE // 1024:
+    if mapped_kib < HUGE // 1024:
         return cannot_test("the kernel gave no huge page", "free memory in blocks of 2 MiB")
-    seen = (
-        f"smaps: {huge_kib} KiB AnonHugePages after one write; page tables {tables} KiB more (one is kept for a split)"
-    )
+    seen = f"smaps: {mapped_kib} KiB AnonHugePages after one write; page tables {tables} KiB more (one is kept for a split)"
     fits = True
     if any(numbers):
         fits = numbers[0] % 512 == 0 and numbers == list(range(numbers[0], numbers[0] + 512))

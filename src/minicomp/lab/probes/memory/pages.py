@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from minicomp.lab.knobs.smaps import covering, read_smaps
 from minicomp.lab.probes.probe import Missing
 from minicomp.lab.probes.settings import changed, read_setting
 
@@ -41,6 +42,11 @@ def pagemap(start: int, pages: int) -> list[int]:
     finally:
         os.close(fd)
     return [entry for (entry,) in struct.iter_unpack("<Q", data)]
+
+
+def huge_kib(start: int, size: int) -> int:
+    """What of it is mapped by transparent huge pages now."""
+    return sum(m.kib.get("AnonHugePages", 0) for m in covering(read_smaps(os.getpid()), start, start + size))
 
 
 def has_thp() -> Missing | None:

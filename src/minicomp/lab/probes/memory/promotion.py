@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import errno
 import mmap
-import os
 import time
 from pathlib import Path
 
-from minicomp.lab.knobs.smaps import covering, read_smaps
 from minicomp.lab.probes.calls import check
-from minicomp.lab.probes.memory.pages import THP, address, has_thp, madvise
+from minicomp.lab.probes.memory.pages import THP, address, has_thp, huge_kib, madvise
 from minicomp.lab.probes.probe import Budget, Number, Probe, Result, cannot_test, holds
 from minicomp.lab.probes.requirements import root
 from minicomp.lab.probes.settings import changed, read_setting
@@ -21,10 +19,6 @@ MADV_COLLAPSE = 25
 FRAGMENT_MIB = 192
 """What the probe may fill to make free memory fragmented."""
 KHUGEPAGED = f"{THP}/khugepaged"
-
-
-def huge_kib(start: int, size: int) -> int:
-    return sum(m.kib.get("AnonHugePages", 0) for m in covering(read_smaps(os.getpid()), start, start + size))
 
 
 class Region:
