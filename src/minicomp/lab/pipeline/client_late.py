@@ -27,7 +27,7 @@ from minicomp.lab.pipeline.join import CONTENT
 from minicomp.lab.pipeline.lookup import Records
 from minicomp.lab.pipeline.plans import Plans, next_on_grid
 from minicomp.lab.pipeline.points import CommitFlag, Point
-from minicomp.lab.pipeline.tables import MISSING, Ints, Joined, take
+from minicomp.lab.pipeline.tables import MISSING, Ints, Joined, known_or, take
 
 ANSWERS = 64
 IDLE_NS = 1_000_000_000
@@ -70,7 +70,7 @@ def late_answers(joined: Joined, plans: Plans) -> Iterator[Answer]:
         return  # stamps of commits are on another clock than vblanks
     latches, commits = joined.latches, joined.commits
     content = take(commits.flags, latches.commit_row)
-    usable = (latches.commit_row >= 0) & ((np.where(content == MISSING, 0, content) & int(CONTENT)) != 0)
+    usable = (latches.commit_row >= 0) & ((known_or(content, 0) & int(CONTENT)) != 0)
     order = np.lexsort((latches.number, latches.output_id, latches.surface_id))
     busy = _BusyLoop(joined)
     asking = _asking_outputs(joined)
@@ -161,8 +161,8 @@ class _BusyLoop:
     def __init__(self, joined: Joined) -> None:
         turns = joined.turns
         self.begin: Ints = turns.dispatch_begin_ns
-        self.wake = np.where(turns.wake_ns == MISSING, self.begin, turns.wake_ns)
-        self.end = np.where(turns.dispatch_end_ns == MISSING, self.begin, turns.dispatch_end_ns)
+        self.wake = known_or(turns.wake_ns, self.begin)
+        self.end = known_or(turns.dispatch_end_ns, self.begin)
 
     def before(self, request_ns: int) -> int:
         turn = int(np.searchsorted(self.begin, request_ns, "right")) - 1

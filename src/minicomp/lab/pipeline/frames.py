@@ -20,7 +20,7 @@ from minicomp.lab.pipeline.points import (
     Point,
     QueueReason,
 )
-from minicomp.lab.pipeline.tables import MISSING, Bools, Frames, Ints, take
+from minicomp.lab.pipeline.tables import MISSING, Bools, Frames, Ints, known_or, take
 
 _FRAME_MAKERS = (
     Point.COMPOSE_BEGIN,
@@ -45,8 +45,7 @@ def join_frames(records: Records, *, stepped: bool) -> Frames:
     wake_planned = _nonzero(columns.arg(Point.RENDER_WAKE))
     planned = _nonzero(columns.arg(Point.FRAME_PLANNED))
     if not stepped:  # these two are CLOCK_MONOTONIC always, a plan is on the modelled clock when stepped
-        planned = np.where(planned != MISSING, planned, wake_planned)
-        planned = np.where(planned != MISSING, planned, compose_begin)
+        planned = known_or(known_or(planned, wake_planned), compose_begin)
     budget_us = columns.flags(Point.FRAME_PLANNED)
     present_flags = columns.flags(Point.PRESENTED)
     told = columns.time(Point.PRESENTED)
@@ -162,5 +161,5 @@ def _nonzero(column: Ints) -> Ints:
 
 
 def _has_flag(flags: Ints, flag: int) -> Bools:
-    bits: Ints = np.where(flags != MISSING, flags, 0) & int(flag)
+    bits: Ints = known_or(flags, 0) & int(flag)
     return bits.astype(np.bool_)

@@ -30,7 +30,7 @@ import numpy as np
 
 from minicomp.lab.pipeline.join import CONTENT
 from minicomp.lab.pipeline.points import InputKind
-from minicomp.lab.pipeline.tables import MISSING, Floats, Ints, Joined, span_ns, take
+from minicomp.lab.pipeline.tables import MISSING, Floats, Ints, Joined, known_or, span_ns, take
 
 METRICS = (
     "MsBetweenPresents",
@@ -61,7 +61,7 @@ _CLICKS = (InputKind.KEY, InputKind.BUTTON, InputKind.TOUCH)
 def present_metrics(joined: Joined) -> dict[str, Floats]:
     """Every metric of METRICS, one value in ms for each row of `joined.latches`."""
     latches, commits, frames = joined.latches, joined.commits, joined.frames
-    request = _or_else(commits.request_ns, commits.commit_ns)
+    request = known_or(commits.request_ns, commits.commit_ns)
     displayed = take(frames.presented_ns, latches.shown_row)
     of_commit = latches.commit_row
     asked = take(request, of_commit)
@@ -97,10 +97,6 @@ def take_float(column: Floats, rows: Ints) -> Floats:
     if not len(column):
         return np.full(len(rows), np.nan)
     return np.where(rows >= 0, column[np.maximum(rows, 0)], np.nan)
-
-
-def _or_else(column: Ints, other: Ints) -> Ints:
-    return np.where(column != MISSING, column, other)
 
 
 def _between_presents(joined: Joined, request: Ints) -> Floats:

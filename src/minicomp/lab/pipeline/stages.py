@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minicomp.lab.pipeline.tables import MISSING, Bools, Floats, Ints, Joined, span_ns, take
+from minicomp.lab.pipeline.tables import MISSING, Bools, Floats, Ints, Joined, known_or, span_ns, take
 
 FRAME_STAGES = (
     "import",
@@ -77,7 +77,7 @@ def _surface_stages(joined: Joined, output_id: int | None) -> list[Stage]:
         of_output = np.ones(len(commits), np.bool_)
     else:
         of_output = np.isin(np.arange(len(commits)), latches.commit_row[here])
-    asked = np.where(commits.request_ns != MISSING, commits.request_ns, commits.commit_ns)
+    asked = known_or(commits.request_ns, commits.commit_ns)
     displayed = take(joined.frames.presented_ns, latches.shown_row)
     to_display = _unless_stepped(joined, span_ns(take(asked, latches.commit_row), displayed))
     imported = span_ns(commits.request_ns, commits.commit_ns)

@@ -150,3 +150,8 @@ def take(column: Ints, rows: Ints) -> Ints:
     if not len(column):
         return np.full(len(rows), MISSING, np.int64)
     return np.where(rows >= 0, column[np.maximum(rows, 0)], MISSING)
+
+
+def known_or(column: Ints, other: Ints | int) -> Ints:
+    """The column, with `other` where it is MISSING."""
+    return np.where(column != MISSING, column, other)

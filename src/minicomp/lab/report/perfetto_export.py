@@ -22,7 +22,7 @@ from minicomp.lab.pipeline.join import join
 from minicomp.lab.pipeline.misses import Verdict, judge
 from minicomp.lab.pipeline.points import InputKind, Origin, Point, Source, describe_flags, source_name
 from minicomp.lab.pipeline.runfile import Run
-from minicomp.lab.pipeline.tables import MISSING, Ints, Joined, take
+from minicomp.lab.pipeline.tables import MISSING, Ints, Joined, known_or, take
 from minicomp.lab.report.files import written
 from minicomp.lab.report.perfetto_kernel import add_kernel_tracks
 from minicomp.lab.report.perfetto_writer import Lanes, PerfettoWriter
@@ -141,7 +141,7 @@ class _Export:
         late = writer.counter(f"{label} wake lateness", "us", track, rank=1)
         spare = writer.counter(f"{label} KMS commit to flip", "ms", track, rank=2)
         events: list[tuple[int, int, int]] = []
-        for row in rows[np.argsort(_known_or(frames.queued_ns, frames.compose_begin_ns)[rows], kind="stable")].tolist():
+        for row in rows[np.argsort(known_or(frames.queued_ns, frames.compose_begin_ns)[rows], kind="stable")].tolist():
             begin, flip = int(frames.queued_ns[row]), int(self.flip_ns[row])
             finished = flip if flip != MISSING else int(frames.kms_end_ns[row])
             if begin != MISSING and finished != MISSING:
@@ -234,7 +234,7 @@ class _Export:
         """Draws each commit's way to the display; returns the flows that leave each commit number."""
         latches, commits = self.joined.latches, self.joined.commits
         rows = np.flatnonzero(latches.surface_id == number)
-        asked = take(_known_or(commits.request_ns, commits.commit_ns), latches.commit_row)
+        asked = take(known_or(commits.request_ns, commits.commit_ns), latches.commit_row)
         flips = take(self.flip_ns, latches.shown_row)
         lanes = Lanes(self.writer, f"surface {number} commit to flip", track, rank=0)
         latency = self.writer.counter(f"surface {number} commit to flip", "ms", track, rank=1)
@@ -250,10 +250,6 @@ class _Export:
             if not self.run.stepped:
                 self.writer.sample(flip, latency, (flip - begin) / 1e6)
         return flows
-
-
-def _known_or(column: Ints, other: Ints) -> Ints:
-    return np.where(column != MISSING, column, other)
 
 
 def _group(rows: Ints, count: int) -> list[list[int]]:
