@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from minicomp.lab.probes.calls import check
+from functools import partial
+
+from minicomp.lab.probes.calls import check, counted
 from minicomp.lab.probes.probe import Budget, Number, Probe, Result, holds
 from minicomp.native.probes import ffi, lib
 
-CALLS = 512
-"""System call numbers below this are counted."""
 KINDS = {
     "pthread_mutex": lib.MC_PROBE_MUTEX,
     "semaphore": lib.MC_PROBE_SEMAPHORE,
@@ -15,10 +15,8 @@ KINDS = {
 }
 
 
-def system_calls(kind: int, blocked: bool, rounds: int) -> list[int]:
-    counts = ffi.new("uint32_t[]", CALLS)
-    check("counting system calls", lib.mc_probe_sync_syscalls(kind, blocked, rounds, counts, CALLS))
-    return list(counts)
+def system_calls(kind: int, blocked: bool, rounds: int) -> dict[int, int]:
+    return counted("counting system calls", partial(lib.mc_probe_sync_syscalls, kind, blocked, rounds))
 
 
 def measure_built_on(budget: Budget) -> Result:
@@ -26,8 +24,8 @@ def measure_built_on(budget: Budget) -> Result:
     numbers, calls = [], []
     for name, kind in KINDS.items():
         counts = system_calls(kind, True, rounds)
-        calls.append({number for number, count in enumerate(counts) if count})
-        numbers.append(Number.exact(f"system calls a wait, {name}", sum(counts) / rounds))
+        calls.append(set(counts))
+        numbers.append(Number.exact(f"system calls a wait, {name}", sum(counts.values()) / rounds))
     only = all(found == {lib.mc_probe_futex_number()} for found in calls)
     seen = f"waiting, each makes {', '.join(f'{number.value:g}' for number in numbers)} system calls, "
     return holds(seen + ("all of them futex" if only else f"by number: {calls}"), *numbers, when=only)
@@ -35,13 +33,13 @@ def measure_built_on(budget: Budget) -> Result:
 
 def measure_uncontended(budget: Budget) -> Result:
     rounds, batch = budget.pick(200, 2000), 1000
-    counted = {name: sum(system_calls(kind, False, 1000)) for name, kind in KINDS.items()}
+    made = {name: sum(system_calls(kind, False, 1000).values()) for name, kind in KINDS.items()}
     times = ffi.new("uint64_t[]", rounds)
     check("locking", lib.mc_probe_uncontended(batch, rounds, times))
     time = Number.of("lock and unlock", "ns", [ns / batch for ns in times])
-    numbers = [Number.exact(f"system calls of 1000, {name}", count) for name, count in counted.items()]
-    seen = f"1000 times lock and unlock, post and wait, signal: {', '.join(map(str, counted.values()))} system calls; "
-    return holds(seen + f"lock and unlock take {time.value:.1f} ns", time, *numbers, when=not any(counted.values()))
+    numbers = [Number.exact(f"system calls of 1000, {name}", count) for name, count in made.items()]
+    seen = f"1000 times lock and unlock, post and wait, signal: {', '.join(map(str, made.values()))} system calls; "
+    return holds(seen + f"lock and unlock take {time.value:.1f} ns", time, *numbers, when=not any(made.values()))
 
 
 def measure_states(budget: Budget) -> Result:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from minicomp.lab.probes.calls import check
+from functools import partial
+
+from minicomp.lab.probes.calls import check, counted
 from minicomp.lab.probes.io_uring.ring import allowed
 from minicomp.lab.probes.probe import Budget, Number, Probe, Result, holds
 from minicomp.native.probes import ffi, lib
 
 BATCH = 64
-NUMBERS = 512
-"""System call numbers below this are counted."""
 WAYS = {
     "read(2)": (lib.MC_PROBE_READ, 1),
     "io_uring, one by one": (lib.MC_PROBE_URING, 1),
@@ -22,9 +22,8 @@ def per_operation(way: str, budget: Budget) -> Number:
     """System calls that a read took, waiting included."""
     reader, batch = WAYS[way]
     operations = BATCH * budget.pick(10, 100)
-    counts = ffi.new("uint32_t[]", NUMBERS)
-    check(way, lib.mc_probe_read_syscalls(reader, operations, batch, counts, NUMBERS))
-    return Number.exact(f"system calls a read, {way}", sum(counts) / operations)
+    counts = counted(way, partial(lib.mc_probe_read_syscalls, reader, operations, batch))
+    return Number.exact(f"system calls a read, {way}", sum(counts.values()) / operations)
 
 
 def measure_counts(budget: Budget) -> Result:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import mmap
 import os
 from ctypes.util import find_library
+from functools import partial
 from pathlib import Path
 
-from minicomp.lab.probes.calls import check
+from minicomp.lab.probes.calls import check, counted
 from minicomp.lab.probes.memory.pages import address, madvise
 from minicomp.lab.probes.probe import Budget, Missing, Number, Probe, Result, cannot_test, holds
 from minicomp.lab.probes.requirements import root
@@ -145,14 +146,8 @@ def measure_security(budget: Budget) -> Result:
     return holds(seen, when=not private_left and not shared_left and not refused)
 
 
-def freeing_calls(kind: int) -> dict[int, int]:
-    counts = ffi.new("uint32_t[]", 512)
-    check("counting", lib.mc_probe_free_syscalls(kind, counts, 512))
-    return {number: count for number, count in enumerate(counts) if count}
-
-
 def measure_glibc(budget: Budget) -> Result:
-    main, thread, large = (freeing_calls(kind) for kind in range(3))
+    main, thread, large = (counted("counting", partial(lib.mc_probe_free_syscalls, kind)) for kind in range(3))
     seen = f"freeing 8 MiB: the first thread's heap by {main.get(SYS_BRK, 0)} brk, another thread's by "
     seen += f"{thread.get(SYS_MADVISE, 0)} madvise, one large block by {large.get(SYS_MUNMAP, 0)} munmap"
     used = [calls.get(SYS_MADVISE, 0) > 0 for calls in (main, thread, large)]
