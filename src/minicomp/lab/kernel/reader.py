@@ -57,7 +57,10 @@ class Ran:
 
 @dataclass(frozen=True)
 class ThreadTime:
-    """Where a thread's time went; ns. `throttled_ns` is no part of `waiting_ns`; `idle_ns` is."""
+    """Where a thread's time went; ns. `throttled_ns` is no part of `waiting_ns`; `idle_ns` is.
+
+    `in_deadline_class`: the kernel gave its priority as SCHED_DEADLINE's within that time.
+    """
 
     ran_ns: int
     waiting_ns: int
@@ -66,6 +69,7 @@ class ThreadTime:
     asleep_ns: int
     instead: Sequence[Ran]
     """Longest first."""
+    in_deadline_class: bool
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,7 @@ class KernelTrace:
             return None
         totals = {ASLEEP: 0, WAITING: 0, RUNNING: 0}
         throttled = idle = 0
+        in_deadline_class = False
         ran: dict[tuple[int, int, int], int] = {}
         for place in range(int(np.searchsorted(self._begins[thread], begin_ns, "right")) - 1, len(line)):
             piece = line[place]
@@ -124,9 +129,11 @@ class KernelTrace:
                 break
             begin, end = max(piece.begin_ns, begin_ns), min(piece.end_ns, end_ns)
             totals[piece.state] += end - begin
+            in_deadline_class |= piece.prio == DEADLINE_PRIO
             if not piece.waits:
                 continue
-            others = self._on_cpu(piece.cpu, begin, end)
+            # Itself it cannot have waited for: the switch away from it is one that was not traced.
+            others = [one for one in self._on_cpu(piece.cpu, begin, end) if one[0] != self.threads[thread]]
             if piece.prio == DEADLINE_PRIO:
                 # Only its own class keeps it waiting, or an idle CPU for a moment. The rest of a long wait is throttled
                 # also where the trace does not know who ran.
@@ -137,11 +144,12 @@ class KernelTrace:
             for pid, prio, ran_ns in others:
                 if pid == 0:
                     idle += ran_ns
-                elif pid != self.threads[thread]:
+                else:
                     ran[pid, piece.cpu, prio] = ran.get((pid, piece.cpu, prio), 0) + ran_ns
         instead = [Ran(pid, self.names.get(pid, "?"), cpu, prio, ran_ns) for (pid, cpu, prio), ran_ns in ran.items()]
         instead.sort(key=lambda other: -other.ran_ns)
-        return ThreadTime(totals[RUNNING], totals[WAITING] - throttled, throttled, idle, totals[ASLEEP], instead)
+        waiting = totals[WAITING] - throttled
+        return ThreadTime(totals[RUNNING], waiting, throttled, idle, totals[ASLEEP], instead, in_deadline_class)
 
     def _on_cpu(self, cpu: int, begin_ns: int, end_ns: int) -> list[tuple[int, int, int]]:
         """(pid, prio, ns) of what ran on a CPU."""

@@ -4,8 +4,8 @@ The run file knows for each frame how much CPU time its thread used, its page fa
 
 - a major page fault, or at least 64 minor ones more than usual, in composing: *page fault*;
 - less CPU time than half of the stage, after an involuntary switch: the thread was taken off its CPU: *deadline
-  throttled* when the kernel reported its budget spent (DEADLINE_OVERRUN) or the configuration puts it in the deadline
-  class (nothing else can preempt it for long), else *wake late*;
+  throttled* when the kernel reported its budget spent (DEADLINE_OVERRUN), or when it was in the deadline class, by the
+  configuration or by the kernel's trace (nothing else can preempt it for long), else *wake late*;
 - a late wake-up: *deadline throttled* when its budget was reported spent in the stage or at most 60 ms before it, or
   when it is in the deadline class and had used at least 3/4 of its runtime since its last frame; else *wake late*.
 
@@ -190,10 +190,11 @@ class Closer:
             return None
         word = {"compose": "composing", "commit": "the commit"}[stage]
         sentence = f"{word} took {ms(spent_ns)}, but {thread} ran only {ms(used)}: it was taken off its CPU"
-        begin = self.frames.compose_begin_ns if stage == "compose" else self.frames.kms_begin_ns
-        if self._overran(int(begin[row]), int(begin[row]) + spent_ns):
+        begin_ns = int((self.frames.compose_begin_ns if stage == "compose" else self.frames.kms_begin_ns)[row])
+        if self._overran(begin_ns, begin_ns + spent_ns):
             return Reason("deadline throttled", f"{sentence} when its deadline budget was spent")
-        if self.deadline:
+        account = self.kernel.account(thread, begin_ns, begin_ns + spent_ns) if self.kernel is not None else None
+        if self.deadline or (account is not None and account.in_deadline_class):
             return Reason("deadline throttled", f"{sentence} in the deadline class, which only its budget can stop")
         return Reason("wake late", sentence)
 
