@@ -14,6 +14,7 @@ from minicomp.lab.experiments.read import FAIR, read_experiment, set_argument
 from minicomp.lab.experiments.results import COLUMNS
 from minicomp.lab.experiments.session import load_commands
 from minicomp.lab.experiments.spec import Client, ExperimentFile, Load, Schedule, Validity
+from minicomp.lab.statistics.bootstrap import ENOUGH_BLOCKS
 
 REPO = Path(__file__).resolve().parents[2]
 READY_MADE = sorted(file for file in (REPO / "configs/experiments").glob("*.toml") if file.stem != "demo")
@@ -55,7 +56,7 @@ def test_arms_are_laid_over_the_base(tmp_path: Path) -> None:
     assert (first.name, first.about, experiment.baseline) == ("a", "as it is", "a")
     assert first.settings == {"headless.outputs": ["640x480@120"], "pacing.mode": "asap", **FAIR}
     assert second.settings["pacing.mode"] == "fixed" and second.settings["pacing.fixed_ms"] == 3.5
-    assert experiment.schedule.measure_s == 3 and experiment.quick.measure_s == 5
+    assert experiment.schedule.measure_s == 3 and experiment.quick.measure_s == 2
 
 
 def test_fairness_gives_way_to_what_the_file_says(tmp_path: Path) -> None:
@@ -130,7 +131,9 @@ def test_ready_made_experiments_are_good_and_large_enough(file: Path) -> None:
     assert runs * experiment.schedule.measure_s * refresh_hz >= 10_000
     assert experiment.schedule.blocks >= 10
     quick = make_plan(experiment, quick=True)
-    assert len(quick.runs) * quick.run_s < 150
+    # Under three minutes with the report, and enough blocks for intervals that are not only "rough".
+    assert len(quick.runs) * quick.run_s < 165
+    assert experiment.quick.blocks >= ENOUGH_BLOCKS
 
 
 def test_the_eight_of_the_documentation_are_there() -> None:

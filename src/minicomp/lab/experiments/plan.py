@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from minicomp.config.validation import Struct
 from minicomp.lab.experiments.spec import Experiment, Schedule
 
-OVERHEAD_S = 2.0
+OVERHEAD_S = 1.5
 """A run's time beyond warm-up, measuring and settling, about: start, end, reading the run file."""
 
 

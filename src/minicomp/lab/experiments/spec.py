@@ -47,12 +47,15 @@ class Schedule(Table, frozen=True):
 
 
 class QuickSchedule(Table, frozen=True):
-    """What `--quick` takes instead: another Schedule, with other defaults."""
+    """What `--quick` takes instead: another Schedule, with other defaults.
+
+    Many short runs, since intervals come from how runs differ: two blocks tell next to nothing apart, however long.
+    """
 
     warmup_s: Seconds = 1.0
-    measure_s: Duration = 5.0
+    measure_s: Duration = 2.0
     settle_s: Seconds = 0.2
-    blocks: Count = 2
+    blocks: Count = 6
     repetitions: Count = 1
 
 
