@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 import re
 import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from minicomp.lab.kernel.attach import threads_of
 from minicomp.lab.kernel.bpf import TextDecoder, program
 from minicomp.lab.kernel.collector import finished
 from minicomp.lab.kernel.events import RECORD, VERSION, ChunkKind, Event, pack_chunk, pack_json
@@ -232,3 +237,40 @@ def test_other_files_are_refused_in_one_line(tmp_path: Path, content: bytes) -> 
         read_kernel_trace(path)
     assert str(path) in str(refused.value) and "\n" not in str(refused.value)
     assert json.dumps(str(refused.value))
+
+
+NAMES_ITSELF = """
+import ctypes, sys, threading, time
+def thread(name):
+    time.sleep(0.3)
+    ctypes.CDLL(None).prctl(15, name.encode(), 0, 0, 0)  # PR_SET_NAME
+    time.sleep(60)
+for name in sys.argv[1:]:
+    threading.Thread(target=thread, args=(name,), daemon=True).start()
+print("started", flush=True)
+time.sleep(60)
+"""
+
+
+@contextmanager
+def naming_itself(*names: str) -> Iterator[int]:
+    with subprocess.Popen([sys.executable, "-c", NAMES_ITSELF, *names], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None and process.stdout.readline() == "started\n"
+            yield process.pid
+        finally:
+            process.kill()
+
+
+def test_threads_that_have_not_run_yet_are_waited_for() -> None:
+    """They exist, and have their process's name: a busy machine had runs fail, or lack the render thread."""
+    with naming_itself("mc-loop", "mc-render", "mc-trace") as pid:
+        found = threads_of(pid)
+        assert set(found) == {"mc-loop", "mc-render"} and len({pid, *found.values()}) == 3
+    with naming_itself("mc-loop", "mc-trace") as pid:
+        assert set(threads_of(pid)) == {"mc-loop"}, "without a render thread"
+
+
+def test_another_program_is_refused_at_once() -> None:
+    with naming_itself() as pid, pytest.raises(KernelTraceError, match="is no running minicomp"):
+        threads_of(pid)

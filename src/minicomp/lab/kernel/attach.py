@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,23 +20,35 @@ if TYPE_CHECKING:
     import logging
 
 OUR_THREADS = ("mc-loop", "mc-render")
+NAMED_TIMEOUT_S = 5.0
 END_TIMEOUT_S = 120.0
 """Decoding a long run takes a while."""
 
 
 def threads_of(pid: int) -> dict[str, int]:
-    """The compositor's threads that frames go through, by name. Raises KernelTraceError when it has none."""
-    found = {}
-    try:
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            name = (task / "comm").read_text().strip()
-            if name in OUR_THREADS:
-                found[name] = int(task.name)
-    except OSError as error:
-        raise KernelTraceError(error.strerror or str(error), where=f"process {pid}") from error
+    """The compositor's threads that frames go through, by name. Raises KernelTraceError when it has none.
+
+    A thread names itself when it first runs. On a busy machine that may be after we look: it has its process's name
+    until then, and is waited for.
+    """
+    give_up_s = time.monotonic() + NAMED_TIMEOUT_S
+    while True:
+        names = _thread_names(pid)
+        found = {name: tid for tid, name in names.items() if name in OUR_THREADS}
+        nameless = any(name == names.get(pid) for tid, name in names.items() if tid != pid)
+        if len(found) == len(OUR_THREADS) or not nameless or time.monotonic() > give_up_s:
+            break
+        time.sleep(0.002)
     if not found:
         raise KernelTraceError("is no running minicomp", where=f"process {pid}")
     return found
+
+
+def _thread_names(pid: int) -> dict[int, str]:
+    try:
+        return {int(task.name): (task / "comm").read_text().strip() for task in Path(f"/proc/{pid}/task").iterdir()}
+    except OSError as error:
+        raise KernelTraceError(error.strerror or str(error), where=f"process {pid}") from error
 
 
 class Collector:
