@@ -33,7 +33,7 @@ SCHEMA = arrow.schema(
     + [(name, arrow.float64()) for name in MILLISECONDS]
 )
 HOST = {
-    "hostname": "bench",
+    "host": "bench-0f1e2d3c",
     "kernel": "6.12.9",
     "cpus": 2,
     "governor": "performance",
@@ -135,7 +135,7 @@ def _write_run(
         "arm": run["arm"],
         "status": mark.status,
         "reasons": list(mark.reasons),
-        "notes": ["deadline throttled 1 times"] if run["arm"] == "deadline" and run["block"] == 2 else [],
+        "notes": ["deadline throttled once"] if run["arm"] == "deadline" and run["block"] == 2 else [],
         "effects": effects,
         "host": {"before": HOST, "after": {**HOST, "load_1min": 3.9, "psi_cpu_some_avg10": 60.0}},
         "loads": [{"kind": "cpu", "processes": 2}],

@@ -49,7 +49,7 @@ def judge(
     disturbed = [*_disturbances(session, facts, counts, limits)]
     throttled = counts["throttled"]
     if throttled:
-        word = f"deadline throttled {throttled} times"
+        word = "deadline throttled once" if throttled == 1 else f"deadline throttled {throttled} times"
         (disturbed if limits.throttled == "leave-out" else notes).append(word)
     silent = [key for key in arm.settings if key.startswith("knobs.") and not _confirmed(key, facts["knobs"])]
     notes += [f"{key}: the compositor does not say whether it took effect" for key in silent if key in FAIR]

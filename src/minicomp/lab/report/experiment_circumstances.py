@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from minicomp.lab.report import experiment_words as words
@@ -18,30 +20,33 @@ LATENCY_PARAMETERS = (
 SHOWN_HOST_FACTS = ("host", "kernel", "machine", "cpu", "cpus", "memory_kib", "hypervisor", "governor", "sched_ext")
 """First in the table of the machine; the other facts follow by name."""
 LONGEST_FACT = 100
+NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?![\w.]*\w)")
+MACHINE_HASH = re.compile(r"[0-9a-f]{8}$")
 
 
 def knobs(analysis: Analysis) -> Section:
-    seen: dict[tuple[str, ...], int] = {}
+    seen: dict[tuple[str, ...], list[tuple[str, str]]] = {}
     for run in analysis.results.runs:
         for effect in run.effects:
-            key = (
-                run.arm,
-                str(effect["name"]),
-                plain(effect["wanted"]),
-                plain(effect["effective"]),
-                "yes" if effect["took_effect"] else "NO",
-                str(effect.get("note", "")),
-            )
-            seen[key] = seen.get(key, 0) + 1
+            said = (plain(effect["effective"]), str(effect.get("note", "")))
+            took = "yes" if effect["took_effect"] else "NO"
+            alike = tuple(NUMBER.sub("#", text) for text in said)
+            key = (run.arm, str(effect["name"]), plain(effect["wanted"]), took, *alike)
+            seen.setdefault(key, []).append(said)
     order = {arm: place for place, arm in enumerate(analysis.results.arms)}
-    keys = sorted(seen, key=lambda key: order.get(key[0], 0))
-    rows = tuple((*key[:5], str(seen[key]), key[5]) for key in keys)
+    rows = []
+    for key in sorted(seen, key=lambda key: order.get(key[0], 0)):
+        effective, note = (_merged(texts) for texts in zip(*seen[key], strict=True))
+        rows.append((*key[:3], effective, key[3], str(len(seen[key])), note))
     if not rows:
         return Section("Knobs", ("No run set a knob.",))
     marked = frozenset(place for place, row in enumerate(rows) if row[4] == "NO")
     head = ("arm", "knob", "wanted", "effective", "took effect", "runs", "note")
-    said = "As the kernel says after setting each; a run in which one did not take effect is left out."
-    return Section("Knobs", (said,), (Table(head, rows, left=7, marked=marked),))
+    said_of = (
+        "As the kernel says after setting each; a run in which one did not take effect is left out. Where runs differ "
+        "in a number only, its smallest and largest value."
+    )
+    return Section("Knobs", (said_of,), (Table(head, tuple(rows), left=7, marked=marked),))
 
 
 def machine(analysis: Analysis) -> Section:
@@ -109,8 +114,23 @@ def plain(value: Any) -> str:
     return text if len(text) <= LONGEST_FACT else text[: LONGEST_FACT - 1] + "…"
 
 
+def _merged(texts: Sequence[str]) -> str:
+    """One text for those that differ in their numbers only: "runtime_us 1041.67 to 1300"."""
+    numbers = [NUMBER.findall(text) for text in texts]
+    spread = []
+    for values in zip(*numbers, strict=True):
+        low, high = min(values, key=float), max(values, key=float)
+        spread.append(low if low == high else f"{low} to {high}")
+    each = iter(spread)
+    return NUMBER.sub(lambda _: next(each), texts[0])
+
+
 def _relevant(facts: dict[str, Any]) -> dict[str, Any]:
-    """With the command line cut down to what can make a difference."""
+    """What a reader anywhere may know: of the host's name only the hash, and of the command line what matters here."""
+    if "host" in facts:
+        known = MACHINE_HASH.search(str(facts["host"]))
+        hashed = known[0] if known else hashlib.sha256(str(facts["host"]).encode()).hexdigest()[:8]
+        facts = {**facts, "host": hashed}
     if "cmdline" not in facts:
         return facts
     parameters = str(facts["cmdline"]).partition(" -- ")[0].split()

@@ -58,7 +58,17 @@ def _answer(analysis: Analysis) -> Section:
     said = [words.verdict(analysis, arm) for arm in others]
     said += [sentence for arm in others if (sentence := words.latency_verdict(analysis, arm))]
     said += words.cautions(analysis)
-    return Section(title, tuple(said))
+    return Section(title, tuple(said), lead=_lead(analysis))
+
+
+def _lead(analysis: Analysis) -> str:
+    due = [arm.due for arm in analysis.arms if arm.due]
+    vblanks = f"{min(due):,}" if min(due) == max(due) else f"{min(due):,} to {max(due):,}"
+    against = f" Against {analysis.baseline}, the baseline." if len(analysis.arms) > 1 else ""
+    return (
+        f"Misses: the share of the vblanks at which a frame was due ({vblanks} an arm) that showed nothing new for a "
+        f"reason on the compositor's side; late clients are counted apart. In brackets: 95 % intervals.{against}"
+    )
 
 
 def _arms(analysis: Analysis) -> Section:

@@ -129,6 +129,7 @@ def as_html(title: str, parts: Sequence[Section], drawn: Mapping[str, Picture], 
     said = "\n".join(
         f"<li{_second(place, answer)}>{escape(sentence)}</li>" for place, sentence in enumerate(answer.sentences)
     )
+    lead = f'<p class="lead">{escape(answer.lead)}</p>\n' if answer.lead else ""
     return f"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -139,7 +140,7 @@ def as_html(title: str, parts: Sequence[Section], drawn: Mapping[str, Picture], 
 <header>
 <p>{escape(title)}</p>
 <h1>{escape(answer.title)}</h1>
-<ul class="answer">
+{lead}<ul class="answer">
 {said}
 </ul>
 </header>

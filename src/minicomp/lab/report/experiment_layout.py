@@ -26,5 +26,7 @@ class Section:
     sentences: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
     pictures: tuple[str, ...] = ()
+    lead: str = ""
+    """What the sentences are about, said once before them."""
     aside: bool = False
     """Needed only by those who ask: folded in HTML."""

@@ -24,6 +24,8 @@ def show(console: Console, title: str, parts: Sequence[Section], *, everything: 
             continue
         console.print()
         console.print(Text(section.title, style="bold cyan") if place else Text(section.title, style="bold"))
+        if section.lead:
+            console.print(Padding(Text(section.lead, style="dim"), (0, 0, 0, 2)))
         for sentence in section.sentences:
             console.print(Padding(_sentence(sentence, answer=place == 0), (0, 0, 0, 2)))
         for table in section.tables:

@@ -18,6 +18,8 @@ def as_text(title: str, parts: Sequence[Section]) -> str:
         if not section.sentences and not section.tables:
             continue  # pictures only
         blocks.append(f"{section.title}\n{'-' * len(section.title)}")
+        if section.lead:
+            blocks.append(_wrapped(section.lead))
         if section.sentences:
             blocks.append("\n".join(_wrapped(sentence) for sentence in section.sentences))
         blocks += [_table(table) for table in section.tables]

@@ -56,12 +56,18 @@ def interval_words(interval: Interval | None) -> str:
 
 
 def factor(value: float) -> str:
-    """ "0.18", "3.4", "120", "∞"."""
+    """ "0", "0.00045", "0.18", "0.995", "3.40", "120", "∞"."""
     if math.isnan(value):
         return UNKNOWN
     if math.isinf(value) or value >= 100_000:
         return "∞"
-    if value < 0.1 or 0.9 < value < 1.1:
+    if value == 0:
+        return "0"
+    if value < 0.0001:
+        return "< 0.0001"
+    if value < 0.1:
+        return f"{value:.{1 - math.floor(math.log10(value))}f}"
+    if 0.9 < value < 1.1:
         return f"{value:.3f}"
     return f"{value:.2f}" if value < 10 else f"{value:.0f}"
 

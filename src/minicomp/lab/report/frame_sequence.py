@@ -17,9 +17,10 @@ _CSS = (
 def sequence_text(sequence: Sequence) -> str:
     """A line a step: milliseconds since the first, who tells whom, what, how long it took."""
     lines = [_title(sequence)]
+    width = max(10, *(len(_after(sequence, step)) for step in sequence.steps))
     for step in sequence.steps:
         who = f"{step.sender} -> {step.receiver}" if step.sender != step.receiver else step.sender
-        lines.append(f"{_after(sequence, step):>10}  {who:<20}  {_words(step)}")
+        lines.append(f"{_after(sequence, step):>{width}}  {who:<20}  {_words(step)}")
     return "\n".join(lines) + "\n"
 
 
