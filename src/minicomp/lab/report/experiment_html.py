@@ -112,7 +112,7 @@ svg path {{ fill: none }}
   .cards td {{ display: flex; justify-content: space-between; gap: 16px; border: 0; padding: 1px 2px;
     white-space: normal }}
   .cards td.wrap {{ max-width: none; text-align: right }}
-  .cards td::before {{ content: attr(data-head); color: var(--soft) }}
+  .cards td::before {{ content: attr(data-head); color: var(--soft); flex: none }}
   .cards td:first-child {{ font-weight: 600; position: static }}
   .cards td:first-child::before {{ content: none }}
   body {{ font-size: 15px }} table {{ font-size: 13px }} h2, details > summary {{ font-size: 18px }}
