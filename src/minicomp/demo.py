@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minicomp.errors import ExitCode, MinicompError
+from minicomp.errors import ConfigError, ExitCode, MinicompError
 from minicomp.lab.experiments.processes import CLIENTS
 
 if TYPE_CHECKING:
@@ -35,7 +35,10 @@ def main(arguments: Sequence[str]) -> int:
             "the demo's client is not built", where=str(pulse), todo="run scripts/setup", exit_code=ExitCode.UNAVAILABLE
         )
     folder = Path(options.out)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot make this folder: {error.strerror}", where=f"--out {folder}") from None
     trace, screenshot, perfetto = folder / "demo.mct", folder / "demo.png", folder / "demo.pftrace"
     code = _run(pulse, options.seconds, options.hz, trace, screenshot)
     if code != 0:
@@ -62,13 +65,20 @@ def _parser() -> argparse.ArgumentParser:
         prog="minicomp demo",
         description="Run a client on the modelled display for some seconds and show where each frame's time went.",
     )
-    parser.add_argument("--seconds", type=float, default=5.0, metavar="S", help="how long (default: 5)")
+    parser.add_argument("--seconds", type=_seconds, default=5.0, metavar="S", help="how long, 1 to 3600 (default: 5)")
     parser.add_argument("--hz", type=float, default=60.0, help="the display's refresh rate (default: 60)")
     parser.add_argument(
         "--out", default="minicomp-demo", metavar="DIR", help="where to write (default: ./minicomp-demo)"
     )
     parser.add_argument("--no-compare", dest="compare", action="store_false", help="leave out the experiment")
     return parser
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 1 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds from 1 to 3600")
+    return seconds
 
 
 def _compare(folder: Path) -> Path:

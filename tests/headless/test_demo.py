@@ -32,3 +32,19 @@ def test_the_comparison_can_be_left_out(tmp_path: Path) -> None:
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=50, check=False)
     assert result.returncode == 0, result.stderr
     assert not (tmp_path / "shown/comparison").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--seconds", "0"], "argument --seconds: 0 is not a number of seconds from 1 to 3600"),
+        (["--out", "/proc/nowhere"], "--out /proc/nowhere: cannot make this folder: No such file or directory"),
+        (["--hz", "0"], "headless.outputs"),
+    ],
+)
+def test_wrong_options_are_told_before_anything_runs(tmp_path: Path, arguments: list[str], says: str) -> None:
+    command = [sys.executable, "-m", "minicomp", "demo", *arguments]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
+    assert result.returncode == 2, result.stderr
+    assert says in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr and "running" not in result.stdout

@@ -70,6 +70,26 @@ def test_exit_code_is_the_commands(runtime_dir: Path, command: list[str], code: 
         assert command[0] in result.stderr and len(result.stderr.strip().splitlines()) == 2  # "ready", and why
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (
+            ["--trace", "/nonexistent/run.mct"],
+            "/nonexistent/run.mct: cannot write the trace: No such file or directory",
+        ),
+        (["--set", "headless.latch_us=999999"], "latch_us must be shorter than a refresh"),
+        (["--backend", "nested", "--clock", "step"], "backend.clock: the step clock needs the modelled display"),
+    ],
+)
+def test_what_cannot_be_done_as_asked_is_a_mistake_in_the_asking(
+    runtime_dir: Path, arguments: list[str], says: str
+) -> None:
+    """Not 125, which says that the compositor failed under a command that ran."""
+    result = run(runtime_dir, *arguments, "--", "true")
+    assert result.returncode == 2, result.stderr
+    assert says in result.stderr and len(result.stderr.splitlines()) == 1
+
+
 def test_a_background_grandchild_keeps_nothing_alive(runtime_dir: Path) -> None:
     process = subprocess.Popen(
         [*MINICOMP, "run", "--backend", "headless", "--", "sh", "-c", "sleep 60 & echo $!; exit 5"],
@@ -229,7 +249,7 @@ def test_a_socket_name_in_use_is_a_clear_error(runtime_dir: Path) -> None:
     first, line = start_until_ready(runtime_dir, "--socket", "wayland-77")
     assert line == "WAYLAND_DISPLAY=wayland-77\n"
     result = run(runtime_dir, "--socket", "wayland-77", "--", "true")
-    assert result.returncode == 125
+    assert result.returncode == 69
     assert "wayland-77" in result.stderr and "Traceback" not in result.stderr
     first.terminate()
     assert first.wait(10) == 0

@@ -229,5 +229,5 @@ def test_a_start_that_fails_as_a_program(runtime_dir: Path) -> None:
          "true"],
         capture_output=True, text=True, timeout=20,
     )  # fmt: skip
-    assert result.returncode == 125, result.stderr
+    assert result.returncode == 2, result.stderr
     assert "latch_us" in result.stderr and len(result.stderr.splitlines()) == 1

@@ -21,7 +21,7 @@ from minicomp.compositor.native_log import log_native
 from minicomp.compositor.outputs import Outputs
 from minicomp.compositor.seat import Seat
 from minicomp.config import parse_mode
-from minicomp.errors import MinicompError, PreconditionError
+from minicomp.errors import ConfigError, MinicompError, PreconditionError
 from minicomp.native.wlr import ffi, lib
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Compositor:
         undo.callback(self._close_terminate_fd)
         step = config.backend.clock == "step"
         if step and self.backend_kind != "headless":
-            raise MinicompError(
+            raise ConfigError(
                 "the step clock needs the modelled display",
                 where="backend.clock",
                 todo="use --backend headless",
@@ -237,7 +237,7 @@ class Compositor:
         try:
             if name:
                 if wayland.wl_display_add_socket(self.display, name.encode()) != 0:
-                    raise MinicompError(
+                    raise PreconditionError(
                         f'the socket "{name}" cannot be created',
                         where="backend.socket",
                         todo="is another compositor using the name? Leave it out for the first free wayland-N",
@@ -291,7 +291,7 @@ class Compositor:
             self.server, connector, width, height, refresh_mhz, self.config.headless.latch_us * 1000
         )
         if result < 0:
-            raise MinicompError(
+            raise ConfigError(
                 f"a {width}x{height} display at {refresh_mhz / 1000:g} Hz with latch_us = "
                 f"{self.config.headless.latch_us} cannot be modelled: {os.strerror(-result)}",
                 where="headless.outputs",

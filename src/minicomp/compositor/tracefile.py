@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minicomp.errors import MinicompError
+from minicomp.errors import ConfigError, MinicompError
 from minicomp.native.wlr import ffi, lib
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class TraceFile:
         try:
             self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o644)
         except OSError as error:
-            raise MinicompError(f"cannot write the trace: {error.strerror}", where=str(path)) from None
+            raise ConfigError(f"cannot write the trace: {error.strerror}", where=str(path)) from None
         self._about = self._meta()
         self._write(_META, self._about)
         result = lib.mc_server_trace_start(compositor.server, self._fd, compositor.config.trace.ring_records)

@@ -51,20 +51,20 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--for",
         dest="purpose",
-        type=Purpose,
-        choices=list(Purpose),
-        default=Purpose.HEADLESS,
+        choices=[purpose.value for purpose in Purpose],
+        default=Purpose.HEADLESS.value,
         metavar="headless|kiosk|lab",
         help="what the machine is to be used for: clients without a screen (default), an application on its screen, "
         "latency experiments",
     )
     options = parser.parse_args(arguments)
-    diagnoses = list(diagnose(TOPICS, options.purpose))
+    purpose = Purpose(options.purpose)
+    diagnoses = list(diagnose(TOPICS, purpose))
     if options.json:
-        print(as_json(diagnoses, options.purpose))
+        print(as_json(diagnoses, purpose))
     else:
         width = shutil.get_terminal_size((110, 24)).columns
-        print(as_table(diagnoses, options.purpose, width=max(width, 60), colour=sys.stdout.isatty()))
+        print(as_table(diagnoses, purpose, width=max(width, 60), colour=sys.stdout.isatty()))
     healthy = all(diagnosis.status is not Status.FAIL for diagnosis in diagnoses)
     return ExitCode.OK if healthy else ExitCode.UNAVAILABLE
 
