@@ -191,7 +191,7 @@ def test_the_command_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFix
     text, page = ((tmp_path / "out" / f"probes.{suffix}").read_text() for suffix in ("txt", "html"))
     for name in names:
         assert name in text and name in page
-    assert "2 statements: 2 holds" in text
+    assert "3 statements: 3 holds" in text
     assert "http" not in page.replace("http://www.w3.org", "")
 
 

@@ -16,6 +16,7 @@ from minicomp.errors import ExitCode, MinicompError
 from minicomp.lab.probes import runner
 from minicomp.lab.probes.probe import SECTIONS, Probe, Result
 from minicomp.lab.probes.registry import choose
+from minicomp.lab.probes.statements import Statement, all_statements, answers
 
 _DESCRIPTION = """\
 Measure on this machine what is said about the kernel: each statement holds, does not hold here, or cannot be
@@ -115,6 +116,15 @@ def as_json(results: list[tuple[Probe, Result]], quick: bool, started: float) ->
             }
             for probe, result in results
         ],
+        "statements": [
+            {
+                "number": answer.statement.number,
+                "words": answer.statement.words,
+                "verdict": answer.verdict,
+                "probes": [probe.name for probe, _ in answer.results],
+            }
+            for answer in answers(results)
+        ],
     }
 
 
@@ -131,17 +141,32 @@ def _print_list(chosen: list[Probe]) -> None:
 
 
 def as_table(chosen: list[Probe]) -> str:
-    """Statement, probe and minicomp's use of it, in Markdown: a table per section."""
+    """Statement, probes and minicomp's use, in Markdown: a table per section."""
+    by_name = {probe.name: probe for probe in chosen}
     parts = []
     for number, (_, title) in SECTIONS.items():
-        rows = [probe for probe in chosen if probe.section == number]
-        if rows:
-            parts.append(f"### {number}. {title}\n\n| statement | probe | in minicomp |\n|---|---|---|\n")
-            for probe in rows:
-                cells = (probe.statement.replace("|", "\\|"), f"`{probe.name}`", probe.used_by.replace("|", "\\|"))
-                parts.append(f"| {' | '.join(cells)} |\n")
+        rows = [
+            (statement, [by_name[name] for name in statement.probes if name in by_name])
+            for statement in all_statements()
+            if statement.section == number
+        ]
+        if any(probes for _, probes in rows):
+            parts.append(f"### {number}. {title}\n\n| | statement | probe | in minicomp |\n|---|---|---|---|\n")
+            parts += [_table_row(statement, probes) for statement, probes in rows if probes]
             parts.append("\n")
     return "".join(parts)
+
+
+def _table_row(statement: Statement, probes: list[Probe]) -> str:
+    """A probe that measures nothing says why in its method; what it is used for stands with the first probe."""
+    names = [f"`{probe.name}`" + (f" ({why})" if (why := untested(probe)) else "") for probe in probes]
+    cells = (statement.number, statement.words, ", ".join(names), probes[0].used_by)
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
+
+
+def untested(probe: Probe) -> str:
+    """Why nothing can be measured, on any machine, of its statement; empty for most."""
+    return probe.method.removeprefix("None: ").rstrip(".") if probe.method.startswith("None: ") else ""
 
 
 def _write(out: Path, report: dict[str, Any], results: list[tuple[Probe, Result]]) -> None:

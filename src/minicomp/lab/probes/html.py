@@ -1,4 +1,4 @@
-"""Results as one HTML file that needs nothing else: a table per section, curves as inline SVG."""
+"""Results as one HTML file that needs nothing else: the statements, then the probes of each section; curves as SVG."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from html import escape
 from typing import Any
 
 from minicomp.lab.probes.probe import SECTIONS, Curve, Probe, Result, Verdict
+from minicomp.lab.probes.statements import Answer, answers
 from minicomp.lab.probes.text import number_lines, tally
 
 _CLASSES = {Verdict.HOLDS: "yes", Verdict.DOES_NOT_HOLD: "no", Verdict.CANNOT_TEST: "untested"}
@@ -17,6 +18,15 @@ article { border-top: 1px solid #ccc; padding: .6rem 0; }
 h3 { margin: .2rem 0; font-size: 1rem; }
 blockquote { margin: .3rem 0; color: #555; font-style: italic; }
 pre { overflow-x: auto; background: #f6f6f6; padding: .5rem; margin: .4rem 0; }
+nav a { margin-right: 1rem; white-space: nowrap; }
+table { border-collapse: collapse; margin: 0 0 1.2rem; }
+td { padding: .2rem .8rem .2rem 0; vertical-align: top; border-top: 1px solid #e4e4e4; }
+td:first-child { color: #666; white-space: nowrap; }
+td:last-child { font-size: .85rem; overflow-wrap: anywhere; }
+.verdict { white-space: nowrap; }
+@media (max-width: 40rem) {
+  table, tbody, tr, td { display: block; } td { border: 0; padding: 0 0 .2rem; } tr { border-top: 1px solid #ccc; }
+}
 .verdict { padding: .1rem .5rem; border-radius: .6rem; font-size: .85rem; font-weight: normal; }
 .yes { background: #d5efd8; } .no { background: #ffe2b8; } .untested { background: #e4e4e4; }
 .small { color: #666; font-size: .85rem; margin: .2rem 0; }
@@ -34,21 +44,37 @@ def as_html(report: dict[str, Any], results: list[tuple[Probe, Result]]) -> str:
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>",
         f"<title>Kernel claims on {escape(machine['kernel'])}</title><style>{_STYLE}</style>",
         f"<h1>What holds on this machine</h1><p>{escape(where)}</p>",
-        f"<p>{escape(tally([result for _, result in results]))}</p>",
+        f"<p>{escape(tally(results))}</p>",
+        "<nav>"
+        + " ".join(f"<a href='#s{number}'>{number}. {escape(title)}</a>" for number, (_, title) in SECTIONS.items())
+        + "</nav>",
     ]
+    given = list(answers(results))
     for number, (_, title) in SECTIONS.items():
-        rows = [(probe, result) for probe, result in results if probe.section == number]
-        if rows:
-            parts.append(f"<h2>{number}. {escape(title)}</h2>")
-            parts += [_article(probe, result) for probe, result in rows]
+        statements = [answer for answer in given if answer.statement.section == number]
+        if statements:
+            parts.append(f"<h2 id=s{number}>{number}. {escape(title)}</h2><table>")
+            parts += [_row(answer) for answer in statements]
+            parts.append("</table>")
+            parts += [_article(probe, result) for probe, result in results if probe.section == number]
     return "\n".join(parts) + "\n"
+
+
+def _verdict(verdict: Verdict) -> str:
+    return f"<span class='verdict {_CLASSES[verdict]}'>{escape(verdict)}</span>"
+
+
+def _row(answer: Answer) -> str:
+    """A statement, its verdict, links to what was measured."""
+    links = "<br>".join(f"<a href='#{escape(probe.name)}'>{escape(probe.name)}</a>" for probe, _ in answer.results)
+    number, words = escape(answer.statement.number), escape(answer.statement.words)
+    return f"<tr><td>{number}<td>{words}<td>{_verdict(answer.verdict)}<td>{links}</tr>"
 
 
 def _article(probe: Probe, result: Result) -> str:
     numbers = "\n".join(number_lines(result.numbers))
     parts = [
-        f"<article id='{escape(probe.name)}'><h3>{escape(probe.name)} "
-        f"<span class='verdict {_CLASSES[result.verdict]}'>{escape(result.verdict)}</span></h3>",
+        f"<article id='{escape(probe.name)}'><h3>{escape(probe.name)} {_verdict(result.verdict)}</h3>",
         f"<blockquote>{escape(probe.statement)}</blockquote><p>{escape(result.seen)}</p>",
         f"<p>Needed: {escape(result.needed)}</p>" if result.needed else "",
         f"<pre>{escape(result.error)}</pre>" if result.error else "",

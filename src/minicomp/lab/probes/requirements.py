@@ -56,3 +56,13 @@ def program(name: str, package: str) -> Requirement:
         return None if shutil.which(name) else Missing(f"{name} is not installed", f"the package {package}")
 
     return check
+
+
+def x86_64(what: str) -> Requirement:
+    """That architecture, whose `what` a probe knows."""
+
+    def check() -> Missing | None:
+        machine = platform.machine()
+        return None if machine == "x86_64" else Missing(f"{what}: not known of {machine}", "x86_64")
+
+    return check

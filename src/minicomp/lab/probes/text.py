@@ -1,4 +1,4 @@
-"""Results as a table for a terminal, and numbers as people read them."""
+"""Results as a table for a terminal, led by the statements, and numbers as people read them."""
 
 from __future__ import annotations
 
@@ -10,31 +10,45 @@ from rich.table import Table
 from rich.text import Text
 
 from minicomp.lab.probes.probe import SECTIONS, Number, Probe, Result, Verdict
+from minicomp.lab.probes.statements import answers
 
 STYLES = {Verdict.HOLDS: "green", Verdict.DOES_NOT_HOLD: "yellow", Verdict.CANNOT_TEST: "dim"}
 SHORT = {Verdict.HOLDS: "holds", Verdict.DOES_NOT_HOLD: "does not", Verdict.CANNOT_TEST: "untested"}
 
 
 def print_report(console: Console, results: list[tuple[Probe, Result]], full: bool) -> None:
-    """A table per section; `full` adds every number with its spread, the method and the use."""
+    """A table of statements per section; `full` adds every probe with its numbers, the method and the use."""
+    said: dict[str, str] = {}  # probe: the statement under which its sentence stands
     for number, (_, title) in SECTIONS.items():
-        rows = [(probe, result) for probe, result in results if probe.section == number]
+        rows = [answer for answer in answers(results) if answer.statement.section == number]
         if not rows:
             continue
         console.print(f"\n[bold]{number}. {title}[/bold]")
-        if full:
-            for probe, result in rows:
-                _print_one(console, probe, result)
-            continue
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True)
         table.add_column(overflow="fold")
-        for probe, result in rows:
-            table.add_row(Text(SHORT[result.verdict], STYLES[result.verdict]), probe.name, _sentence(result))
+        for answer in rows:
+            verdict = Text(SHORT[answer.verdict], STYLES[answer.verdict])
+            table.add_row(answer.statement.number, verdict, Text(answer.statement.words, "bold"))
+            for probe, result in answer.results:
+                table.add_row("", "", _once(probe, result, answer.statement.number, said))
         console.print(table)
+        if full:
+            console.print()
+            for probe, result in results:
+                if probe.section == number:
+                    _print_one(console, probe, result)
     console.print()
-    console.print(tally([result for _, result in results]), soft_wrap=True)
+    console.print(tally(results), soft_wrap=True)
+
+
+def _once(probe: Probe, result: Result, number: str, said: dict[str, str]) -> Text:
+    """The probe's sentence, or where it stands already."""
+    first = said.setdefault(probe.name, number)
+    text = _sentence(result) if first == number else f"see {first}"
+    verdict = f"{SHORT[result.verdict]}; " if first != number else ""
+    return Text.assemble((f"{probe.name}: ", "cyan"), verdict + text)
 
 
 def _print_one(console: Console, probe: Probe, result: Result) -> None:
@@ -70,10 +84,10 @@ def quantity(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.3g}"
 
 
-def tally(results: list[Result]) -> str:
-    """One line: how many of each verdict, how long it took."""
-    counts = {verdict: sum(result.verdict is verdict for result in results) for verdict in Verdict}
-    failed = sum(bool(result.error) for result in results)
-    text = f"{len(results)} statements: " + ", ".join(f"{count} {verdict.value}" for verdict, count in counts.items())
-    text += f"; {sum(result.seconds for result in results):.1f} s"
+def tally(results: list[tuple[Probe, Result]]) -> str:
+    """One line: how many of each verdict, how many probes said so, how long it took."""
+    given = [answer.verdict for answer in answers(results)]
+    text = f"{len(given)} statements: " + ", ".join(f"{given.count(verdict)} {verdict.value}" for verdict in Verdict)
+    text += f"; {len(results)} probes, {sum(result.seconds for _, result in results):.1f} s"
+    failed = sum(bool(result.error) for _, result in results)
     return text + (f"; {failed} of the probes FAILED" if failed else "")

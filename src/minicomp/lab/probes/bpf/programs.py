@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -103,12 +102,3 @@ def tracefs() -> Missing | None:
     except MinicompError as error:
         return Missing(f"tracefs: {error}", "root, and a kernel with CONFIG_FTRACE")
     return None
-
-
-def x86_64() -> Missing | None:
-    machine = platform.machine()
-    return (
-        None
-        if machine == "x86_64"
-        else Missing(f"arguments are read from x86_64's registers; this is {machine}", "x86_64")
-    )

@@ -25,11 +25,10 @@ from minicomp.lab.probes.bpf.programs import (
     own_pid,
     tracefs,
     tracepoint_id,
-    x86_64,
 )
 from minicomp.lab.probes.calls import check
 from minicomp.lab.probes.probe import Budget, Missing, Number, Probe, Result, cannot_test, holds
-from minicomp.lab.probes.requirements import linux, path, root
+from minicomp.lab.probes.requirements import linux, path, root, x86_64
 from minicomp.lab.probes.settings import changed
 from minicomp.lab.probes.text import quantity
 from minicomp.native.probes import ffi, lib
@@ -45,7 +44,7 @@ def cards() -> list[Path]:
 
 
 def has_card() -> Missing | None:
-    return None if cards() else Missing("no /dev/dri/card*", "a display: the VM has vkms")
+    return None if cards() else Missing("no /dev/dri/card*", "a display: the VM has one (docs/vm.md)")
 
 
 def has_switches() -> Missing | None:
@@ -305,7 +304,7 @@ PROBES = (
         "seven DRM_IOCTL_VERSION are made.",
         used_by="frame-syscalls counts the ioctls of our own frames, by ptrace, which needs no kprobes.",
         requires=(
-            x86_64, has_card, path(str(EVENT_SOURCES / "kprobe"), "a kernel with CONFIG_KPROBE_EVENTS"), bpf_allowed
+            x86_64("registers that hold arguments"), has_card, path(str(EVENT_SOURCES / "kprobe"), "a kernel with CONFIG_KPROBE_EVENTS"), bpf_allowed
         ),
         measure=measure_ioctls,
     ),

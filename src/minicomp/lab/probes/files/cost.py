@@ -64,7 +64,7 @@ PROBES = (
         name="scm-dma-buf",
         section=3,
         statement="for dma-bufs, the same GPU memory",
-        method="Not by a probe: pixels written by one and scanned out or sampled by the other are a picture, not a number.",
+        method="None: pixels written by one and scanned out or sampled by the other are a picture, not a number.",
         used_by="linux-dmabuf, imported by wlroots as an EGL image, and scanned out directly where the screen allows.",
         measure=no_gpu,
     ),

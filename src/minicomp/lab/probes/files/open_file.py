@@ -8,6 +8,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
+from minicomp.lab.probes.bpf.structures import compare, has_btf
 from minicomp.lab.probes.calls import check
 from minicomp.lab.probes.probe import Budget, Missing, Number, Probe, Result, holds
 from minicomp.native.probes import lib
@@ -161,5 +162,18 @@ PROBES = (
         used_by="A client may close a pool's or dma-buf's fd, or end, while the compositor still has its own: the memory stays "
         "until both have let go.",
         measure=measure_close,
+    ),
+    Probe(
+        name="file-structure",
+        section=3,
+        statement="struct file { f_path, f_op, f_count, f_flags, f_mode, f_pos, private_data }",
+        method="The structure's fields by name, in the running kernel's BTF.",
+        used_by="minicomp inspect asks kcmp(2) whether two fds are one struct file (inspect/sharing.py).",
+        requires=(has_btf,),
+        measure=compare(
+            "file",
+            ("f_path", "f_op", "f_count", "f_flags", "f_mode", "f_pos", "private_data"),
+            {"f_count": "f_ref"},
+        ),
     ),
 )

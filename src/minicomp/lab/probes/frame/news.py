@@ -63,6 +63,22 @@ def measure_rvkms(budget: Budget) -> Result:
     return holds(seen, Number.exact("lists of modules read", len(lists)), when=found)
 
 
+def measure_rust(budget: Budget) -> Result:
+    """v0-mangled names: _RNv... and with the crate's own name in them."""
+    with open("/proc/kallsyms", encoding="ascii") as file:
+        symbols = [name for line in file if (name := line.split()[2]).startswith("_R") and "6kernel" in name]
+    subsystems = [
+        word for word in ("drm", "net", "fs", "block") if any(f"{len(word)}{word}" in name for name in symbols)
+    ]
+    seen = f"{len(symbols)} symbols of the crate named kernel are in this kernel"
+    seen += (
+        f", of its subsystems: {', '.join(subsystems) or 'none of DRM, net, fs, block'}"
+        if symbols
+        else ": built without Rust"
+    )
+    return holds(seen, Number.exact("symbols", len(symbols)), when=bool(symbols))
+
+
 PROBES = (
     Probe(
         name="new-io-uring-networking",
@@ -102,7 +118,15 @@ PROBES = (
         section=9,
         statement="Rust in the kernel: rvkms (virtual KMS driver) merged",
         method="Looked for among loaded modules and in this kernel's lists of modules.",
-        used_by="The VM's tests use vkms, which is in C.",
+        used_by="Not used: no kernel here has a virtual display driver of either kind; the VM has virtio-gpu (docs/vm.md).",
         measure=measure_rvkms,
+    ),
+    Probe(
+        name="new-rust",
+        section=9,
+        statement="Rust abstractions for DRM, network, and filesystem subsystems expanding",
+        method="/proc/kallsyms is searched for symbols of the kernel's Rust crate. Holds: this kernel was built with Rust.",
+        used_by="Not used: what a kernel is written in is not seen from outside.",
+        measure=measure_rust,
     ),
 )

@@ -7,6 +7,7 @@ import socket
 from functools import partial
 from pathlib import Path
 
+from minicomp.lab.probes.bpf.structures import compare, has_btf
 from minicomp.lab.probes.namespaces.spaces import FLAGS, allowed, unshare, user_allowed
 from minicomp.lab.probes.probe import Budget, Number, Probe, Result, holds
 from minicomp.lab.probes.processes import answer_of, drop_root
@@ -160,5 +161,18 @@ PROBES = (
         used_by=_SANDBOX,
         requires=(user_allowed,),
         measure=measure_others,
+    ),
+    Probe(
+        name="namespace-structure",
+        section=7,
+        statement="struct nsproxy { uts_ns, ipc_ns, mnt_ns, pid_ns, net_ns, cgroup_ns, time_ns }",
+        method="The structure's fields by name, in the running kernel's BTF.",
+        used_by=_SANDBOX,
+        requires=(has_btf,),
+        measure=compare(
+            "nsproxy",
+            ("uts_ns", "ipc_ns", "mnt_ns", "pid_ns", "net_ns", "cgroup_ns", "time_ns"),
+            {"pid_ns": "pid_ns_for_children"},
+        ),
     ),
 )
