@@ -12,6 +12,7 @@ pytestmark = [pytest.mark.vm, pytest.mark.timeout(600)]
 GLES2 = {"WLR_RENDERER": "gles2", "LP_NUM_THREADS": "0", "WLR_RENDERER_ALLOW_SOFTWARE": "1"}
 CLIENT = "build/clients/dmabuf --allocator dumb --size 640x400 --frames 40 --hold-s 0.5 --quiet"
 IN_ORDER = (
+    "recvmsg + SCM_RIGHTS",
     "epoll_wait returns",
     "wl_surface.commit",
     "commit applied, buffer imported",

@@ -1,8 +1,9 @@
 """One frame as a sequence of messages between client, compositor and kernel, with the times of its trace.
 
 Each step is a record of the run file that belongs to one frame of one output: the commit that it shows (its descriptors
-and request come before), its planning, composing, KMS commit, vblank and frame callback. What the trace does not have
-(a client's own GPU work) is not drawn. Times are CLOCK_MONOTONIC nanoseconds.
+and request come before), its planning, composing, KMS commit, vblank and frame callback. A buffer's descriptor comes
+once, and the buffer is used for many frames: then the client's last one is shown before the frame's begin. What the
+trace does not have (a client's own GPU work) is not drawn. Times are CLOCK_MONOTONIC nanoseconds.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from minicomp.lab.pipeline.runfile import Run
 from minicomp.lab.pipeline.tables import MISSING, Joined
 
 CLIENT, COMPOSITOR, KERNEL = "Client", "minicomp", "Kernel"
+_RECEIVED = "recvmsg + SCM_RIGHTS"
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,7 @@ class Sequence:
     frame_id: int
     surface: str
     steps: tuple[Step, ...]
-
-    @property
-    def begin_ns(self) -> int:
-        return self.steps[0].t_ns
+    begin_ns: int  # the first step but for descriptors that came earlier
 
 
 def frame_sequence(run: Run, frame_id: int | None = None, output: str | None = None) -> Sequence:
@@ -62,8 +61,12 @@ def frame_sequence(run: Run, frame_id: int | None = None, output: str | None = N
     steps.sort(key=lambda step: step.t_ns)
     if not steps:
         raise _none("that frame has no records")
+    begin_ns = steps[0].t_ns
+    if latch >= 0 and not any(step.words.startswith(_RECEIVED) for step in steps):
+        steps[:0] = _earlier_descriptors(run, surface, begin_ns)
     name = run.name("surface", surface) if surface else ""
-    return Sequence(run.name("output", int(frames.output_id[row])), int(frames.frame_id[row]), name, tuple(steps))
+    output_name = run.name("output", int(frames.output_id[row]))
+    return Sequence(output_name, int(frames.frame_id[row]), name, tuple(steps), begin_ns)
 
 
 def _choose(joined: Joined, frame_id: int | None, output: str | None) -> tuple[int, int]:
@@ -107,12 +110,28 @@ def _client_steps(joined: Joined, latch: int) -> list[Step]:
         steps.append(Step(began, KERNEL, COMPOSITOR, "epoll_wait returns (socket readable)"))
     point, t_ns = run.column("point"), run.column("t_ns")
     for at in np.flatnonzero((point == Point.FD_RECEIVED) & (t_ns >= began) & (t_ns <= asked)):
-        count = int(run.column("arg")[at])
-        words = f"recvmsg + SCM_RIGHTS ({count} descriptor{'s' if count > 1 else ''})"
-        steps.append(Step(int(t_ns[at]), KERNEL, COMPOSITOR, words))
+        steps.append(Step(int(t_ns[at]), KERNEL, COMPOSITOR, _received(int(run.column("arg")[at]))))
     steps.append(Step(asked, CLIENT, COMPOSITOR, "wl_surface.commit"))
     steps.append(Step(applied, COMPOSITOR, COMPOSITOR, "commit applied, buffer imported", applied - asked))
     return steps
+
+
+def _received(count: int) -> str:
+    return f"{_RECEIVED} ({count} descriptor{'s' if count > 1 else ''})"
+
+
+def _earlier_descriptors(run: Run, surface: int, before_ns: int) -> list[Step]:
+    """The last ones that the surface's client sent; none when the run does not say whose surface it is."""
+    pid = run.names.get(("surface", surface), {}).get("client_pid")
+    clients = [
+        key[1] for key, known in run.names.items() if key[0] == "client" and pid is not None and known.get("pid") == pid
+    ]
+    point, t_ns = run.column("point"), run.column("t_ns")
+    found = (point == Point.FD_RECEIVED) & (t_ns < before_ns) & np.isin(run.column("surface_id"), clients)
+    return [
+        Step(int(t_ns[at]), KERNEL, COMPOSITOR, f"{_received(int(run.column('arg')[at]))}: a buffer, once")
+        for at in np.flatnonzero(found)[-1:]
+    ]
 
 
 def _frame_steps(joined: Joined, row: int) -> list[Step]:
