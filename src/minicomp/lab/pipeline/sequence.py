@@ -129,7 +129,7 @@ def _earlier_descriptors(run: Run, surface: int, before_ns: int) -> list[Step]:
     point, t_ns = run.column("point"), run.column("t_ns")
     found = (point == Point.FD_RECEIVED) & (t_ns < before_ns) & np.isin(run.column("surface_id"), clients)
     return [
-        Step(int(t_ns[at]), KERNEL, COMPOSITOR, f"{_received(int(run.column('arg')[at]))}: a buffer, once")
+        Step(int(t_ns[at]), KERNEL, COMPOSITOR, f"{_received(int(run.column('arg')[at]))}, once")
         for at in np.flatnonzero(found)[-1:]
     ]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from minicomp.lab.pipeline.sequence import CLIENT, COMPOSITOR, KERNEL, Sequence, Step
 from minicomp.lab.report.svg import Canvas
 
-_LINES = {CLIENT: 200.0, COMPOSITOR: 440.0, KERNEL: 680.0}
-_TOP, _STEP, _WIDTH = 56.0, 34.0, 900.0
+_LINES = {CLIENT: 180.0, COMPOSITOR: 500.0, KERNEL: 820.0}
+_TOP, _STEP, _WIDTH = 56.0, 34.0, 1040.0
 _CSS = (
     "text{font:13px sans-serif;fill:#222}.head{font-weight:bold}.time{fill:#666;font-size:12px}"
     "path,rect{fill:none;stroke:#888}.arrow{stroke:#1f5fa8;stroke-width:1.5}.life{stroke-dasharray:4 4}"
