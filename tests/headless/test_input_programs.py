@@ -18,6 +18,8 @@ from tests.headless.seat_client import Placed
 
 INPUT_EVENT, INPUT_DELIVERED = 19, 20  # docs/trace-format.md
 KEY, MOTION, BUTTON = 1, 2, 3
+KEY_E, KEY_D, KEY_Z, KEY_ENTER, KEY_APOSTROPHE = 18, 32, 44, 28, 40  # linux/input-event-codes.h
+KEY_LEFTCTRL, KEY_LEFTSHIFT, KEY_LEFTALT, KEY_RIGHTALT = 29, 42, 56, 100
 SENT = [MOTION, MOTION, BUTTON, BUTTON, KEY, KEY]  # a motion, a click (which moves there), a key
 
 
@@ -142,3 +144,35 @@ def test_input_is_followed_from_the_event_to_the_screen(tmp_path: Path) -> None:
         assert delivered["surface_id"] != 0 == event["surface_id"]
     told = [record for record in map(json.loads, log.read_text().splitlines()) if record["type"] == "input"]
     assert len(told) >= 2, "echo answers a press and a key"
+
+
+def test_compose_and_another_layout_in_a_terminal(tmp_path: Path) -> None:
+    """Compose sequences are the client's, by our keymap's Multi_key; the second layout is the keymap's other group."""
+    config = configure(
+        headless__outputs=["800x600@60"],
+        keyboard__layout="us,de",
+        keyboard__options="compose:ralt,grp:alt_shift_toggle",
+    )
+    with InProcess(config, policy=Corner) as stage:
+        said = tmp_path / "said"
+        process = stage.launch(["foot", "sh", "-c", f"cat >{said}"], env={"LC_ALL": "C.UTF-8"})
+        stage.wait_for(lambda: stage.compositor.seat.focused, "foot's window")
+        stage.pump(0.2)
+        inject = stage.compositor.seat.inject
+
+        def tap(*codes: int) -> None:
+            for pressed in (True, False):
+                for code in codes if pressed else reversed(codes):
+                    inject.key(code, pressed)
+
+        tap(KEY_Z)
+        for code in (KEY_RIGHTALT, KEY_APOSTROPHE, KEY_E):
+            tap(code)
+        tap(KEY_LEFTALT, KEY_LEFTSHIFT)
+        tap(KEY_Z)
+        tap(KEY_LEFTALT, KEY_LEFTSHIFT)
+        tap(KEY_Z)
+        tap(KEY_ENTER)
+        tap(KEY_LEFTCTRL, KEY_D)
+        stage.wait_for(lambda: process.poll() is not None, "foot to end")
+        assert said.read_text() == "zéyz\n"
