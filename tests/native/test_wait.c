@@ -18,6 +18,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -62,7 +63,7 @@ static uint64_t take(int fd)
 
 static void open_two(struct mc_wait *wait, enum mc_wait_kind kind, int first, bool emptied, int second)
 {
-    struct mc_wait_fd fds[] = {{first, emptied}, {second, true}};
+    struct mc_wait_fd fds[] = {{.fd = first, .emptied = emptied}, {.fd = second, .emptied = true}};
     int error = mc_wait_open(wait, kind, fds, 2, SQ_IDLE_MS);
     if (error != 0) {
         fprintf(stderr, "%s: mc_wait_open: %s\n", NAMES[kind], strerror(-error));
@@ -252,6 +253,42 @@ static void *interrupt(void *data)
     return NULL;
 }
 
+static void set(int timer, int value_us)
+{
+    struct itimerspec spec = {.it_value = {.tv_nsec = value_us * 1000L}};
+    check(timerfd_settime(timer, 0, &spec, NULL));
+}
+
+/* A timer that nobody reads is reported when it expires, and not again before it has been set and expires
+ * anew. */
+static void test_timer(enum mc_wait_kind kind, bool multishot)
+{
+    int guard = check(eventfd(0, EFD_CLOEXEC));
+    int timer = check(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+    struct mc_wait_fd fds[] = {{.fd = timer, .once = true}, {.fd = guard, .emptied = true}};
+    struct mc_wait wait;
+    assert(mc_wait_open(&wait, kind, fds, 2, SQ_IDLE_MS) == 0);
+    wait.multishot = wait.multishot && multishot;
+    for (int i = 0; i < 50; i++) {
+        set(timer, 200);
+        assert(next(&wait) == 1);
+        put(guard, 1);
+        assert(next(&wait) == 2 && take(guard) == 1);
+        set(timer, 100);
+        usleep(300); /* it expires while nobody waits, and is disarmed before somebody does */
+        set(timer, 0);
+        put(guard, 1);
+        uint32_t ready = next(&wait);
+        if (wait.ring != NULL && !(ready & 2)) {
+            ready = next(&wait); /* io_uring had noted the expiry: a wake-up for nothing */
+        }
+        assert((ready & 2) && take(guard) == 1 && (wait.ring != NULL || ready == 2));
+    }
+    mc_wait_close(&wait);
+    close(timer);
+    close(guard);
+}
+
 static void test_signal(enum mc_wait_kind kind)
 {
     int a = check(eventfd(0, EFD_CLOEXEC)), b = check(eventfd(0, EFD_CLOEXEC));
@@ -285,7 +322,7 @@ static void test_refused(enum mc_wait_kind kind, int error)
         struct sock_fprog program = {sizeof(filter) / sizeof(filter[0]), filter};
         check(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
         check(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program));
-        struct mc_wait_fd fd = {STDIN_FILENO, true};
+        struct mc_wait_fd fd = {.fd = STDIN_FILENO, .emptied = true};
         struct mc_wait wait;
         _exit(mc_wait_open(&wait, kind, &fd, 1, SQ_IDLE_MS) == -error && wait.ops == NULL ? 0 : 1);
     }
@@ -315,6 +352,8 @@ int main(int argc, char **argv)
         test_unread(kind);
         test_nested(kind);
         assert(answer_pings(kind, 3000) >= 3000);
+        test_timer(kind, true);
+        test_timer(kind, false);
         test_signal(kind);
     }
     test_refused(MC_WAIT_IO_URING, EPERM);

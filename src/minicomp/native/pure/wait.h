@@ -23,6 +23,7 @@ enum mc_wait_kind {
 struct mc_wait_fd {
     int fd;
     bool emptied; /* whenever it is reported the caller reads it empty: an edge is enough */
+    bool once;    /* a timerfd that nobody reads: reported once for each time that it expires */
 };
 
 struct io_uring;

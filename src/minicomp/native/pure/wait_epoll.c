@@ -9,7 +9,7 @@
 static int control(struct mc_wait *wait, int operation, int index)
 {
     struct epoll_event event = {.events = EPOLLIN, .data.u32 = (uint32_t)index};
-    if (wait->kind == MC_WAIT_EPOLL_EDGE) {
+    if (wait->kind == MC_WAIT_EPOLL_EDGE || wait->fds[index].once) {
         event.events |= EPOLLET;
     }
     return epoll_ctl(wait->epoll_fd, operation, wait->fds[index].fd, &event) == 0 ? 0 : -errno;
@@ -41,7 +41,8 @@ static int next_epoll(struct mc_wait *wait, uint32_t *ready_ret)
     for (int i = 0; i < count; i++) {
         uint32_t bit = 1u << ready[i].data.u32;
         *ready_ret |= bit;
-        if (wait->kind == MC_WAIT_EPOLL_EDGE && !wait->fds[ready[i].data.u32].emptied) {
+        const struct mc_wait_fd *fd = &wait->fds[ready[i].data.u32];
+        if (wait->kind == MC_WAIT_EPOLL_EDGE && !fd->emptied && !fd->once) {
             wait->rearm |= bit;
         }
     }

@@ -6,6 +6,7 @@
 #include <liburing.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "wait.h"
 
@@ -48,7 +49,7 @@ static void arm(struct mc_wait *wait, int index)
     if (sqe == NULL) {
         abort(); /* see ENTRIES */
     }
-    if (wait->multishot && fd->emptied) {
+    if (wait->multishot && (fd->emptied || fd->once)) {
         io_uring_prep_poll_multishot(sqe, fd->fd, POLLIN);
     } else {
         io_uring_prep_poll_add(sqe, fd->fd, POLLIN);
@@ -60,12 +61,18 @@ static void arm(struct mc_wait *wait, int index)
 static int take(struct mc_wait *wait, const struct io_uring_cqe *cqe, uint32_t *ready_ret)
 {
     uint32_t index = (uint32_t)cqe->user_data, bit = 1u << index;
+    const struct mc_wait_fd *fd = &wait->fds[index];
     if (!(cqe->flags & IORING_CQE_F_MORE)) {
         wait->rearm |= bit;
     }
     if (cqe->res >= 0) {
         *ready_ret |= bit;
-    } else if (cqe->res == -EINVAL && wait->multishot && wait->fds[index].emptied) {
+        uint64_t expirations;
+        if (fd->once && !wait->multishot && read(fd->fd, &expirations, sizeof(expirations)) < 0 &&
+            errno != EAGAIN) {
+            return -errno; /* else a single poll would report it again */
+        }
+    } else if (cqe->res == -EINVAL && wait->multishot && (fd->emptied || fd->once)) {
         wait->multishot = false; /* Linux before 5.13 */
     } else if (cqe->res != -ECANCELED) {
         return cqe->res;

@@ -237,22 +237,20 @@ static bool complete(struct mc_output *output, uint64_t now_ns)
            !answers_outstanding(output->server, now_ns, period_ns);
 }
 
-void mc_frames_run_early(struct mc_server *server)
+void mc_frames_run(struct mc_server *server, bool early)
 {
-    if (!server->early) {
+    if (!mc_loop_renders(server) || server->step) {
         return;
     }
     struct mc_output *output, *next;
     wl_list_for_each_safe (output, next, &server->outputs, link) {
-        if (output->redraw.state != MC_REDRAW_QUEUED || output->wlr_output->frame_pending) {
-            continue;
-        }
         uint64_t now_ns = mc_now_ns();
-        if (now_ns < output->plan.start_ns && complete(output, now_ns)) {
-            output->plan.start_ns = now_ns;
+        if (early && output->redraw.state == MC_REDRAW_QUEUED && !output->wlr_output->frame_pending &&
+            now_ns < output->plan.start_ns && complete(output, now_ns)) {
+            output->plan.start_ns = output->deadline_ns = now_ns;
             output->early_frames++;
         }
-        if (output->plan.start_ns <= now_ns + MC_EARLY_NS) {
+        if (output->deadline_ns != 0 && output->deadline_ns <= now_ns + MC_EARLY_NS) {
             mc_frame_run_due(output);
         }
     }
@@ -330,7 +328,7 @@ static void handle_frame(struct wl_listener *listener, void *data)
     if (flipped) {
         output->foreign_flip = false;
     }
-    if (!output->server->render_running || output->server->early) {
+    if (mc_loop_renders(output->server)) {
         redraw(output);
     }
     mc_deadline_changed(output);
@@ -381,7 +379,8 @@ int mc_frame_init(struct mc_output *output)
 {
     const struct mc_pacing_settings *settings = &output->server->pacing;
     mc_pacing_init(&output->pacing, settings->mode, settings->fixed_ns, settings->target_miss_rate);
-    int error = mc_timer_init(&output->deadline, output->server, handle_deadline, output);
+    int error =
+        output->server->step ? mc_timer_init(&output->deadline, output->server, handle_deadline, output) : 0;
     if (error == 0) {
         error = mc_timer_init(&output->estimate, output->server, handle_estimate, output);
     }
@@ -397,6 +396,7 @@ int mc_frame_init(struct mc_output *output)
 
 void mc_frame_finish(struct mc_output *output)
 {
+    mc_deadlines_changed(output->server); /* it has left the list of outputs: its own is none any more */
     mc_timer_finish(&output->deadline);
     mc_timer_finish(&output->estimate);
     mc_unlisten(&output->frame);

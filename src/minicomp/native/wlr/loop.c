@@ -11,7 +11,7 @@
 
 #define LOCK_HOLD_REPORT_NS (500 * MC_NSEC_PER_USEC)
 
-enum { LOOP_FD, WAKE_FD, TERMINATE_FD }; /* in mc_server.wait */
+enum { LOOP_FD, WAKE_FD, TIMER_FD, TERMINATE_FD }; /* in mc_server.wait */
 
 static void trace_wait(struct mc_server *server, const struct mc_lock_wait *wait)
 {
@@ -46,8 +46,18 @@ void mc_server_unlock(struct mc_server *server)
  * nothing that a request can name. */
 void mc_server_yield(struct mc_server *server)
 {
+    if (mc_thread_source() != MC_SOURCE_LOOP) {
+        return;
+    }
+    if (mc_loop_renders(server)) {
+        if (!server->step && server->deadline_ns != 0 && server->deadline_ns <= mc_now_ns()) {
+            mc_frames_run(server, false);
+            mc_frames_finish(server); /* idle sources run at the end of this dispatch */
+        }
+        return; /* its timer is set when the turn is over */
+    }
     mc_deadlines_apply(server);
-    if (mc_lock_is_urgent(&server->lock) && mc_thread_source() == MC_SOURCE_LOOP) {
+    if (mc_lock_is_urgent(&server->lock)) {
         mc_server_unlock(server);
         mc_server_lock(server);
     }
@@ -129,9 +139,16 @@ static void *loop_main(void *data)
         mc_server_lock(server);
         mc_commit_over(server);
         mc_trace_now(&server->trace, MC_POINT_DISPATCH_BEGIN, 0, 0, 0, mc_now_ns() - begin_ns, 0);
+        if (ready & 1u << TIMER_FD) {
+            server->loop_timer.armed_ns = 0; /* or it was set anew just now: once too often does no harm */
+            server->rearm = true;
+        }
         mc_vdisplay_settle(server);
-        wl_event_loop_dispatch(loop, 0);
-        mc_frames_run_early(server);
+        if (ready & 1u << LOOP_FD) {
+            wl_event_loop_dispatch(loop, 0);
+        }
+        mc_frames_run(server, server->early);
+        wl_event_loop_dispatch_idle(loop); /* after which nothing is due that was not before */
         mc_deadlines_apply(server);
         mc_clients_flush(server); /* only here: it can destroy clients and run their listeners */
         mc_trace_now(&server->trace, MC_POINT_DISPATCH_END, 0, 0, 0, 0, 0);
@@ -149,11 +166,12 @@ int mc_loop_start(struct mc_server *server, int terminate_fd, int wait_kind, uin
 {
     server->terminate_fd = terminate_fd;
     struct mc_wait_fd fds[] = {
-        [LOOP_FD] = {wl_event_loop_get_fd(wl_display_get_event_loop(server->display)), .emptied = false},
-        [WAKE_FD] = {server->wake_fd, .emptied = true},
-        [TERMINATE_FD] = {terminate_fd, .emptied = true}, /* it is reported once: the loop ends */
+        [LOOP_FD] = {.fd = wl_event_loop_get_fd(wl_display_get_event_loop(server->display))},
+        [WAKE_FD] = {.fd = server->wake_fd, .emptied = true},
+        [TIMER_FD] = {.fd = server->loop_timer.fd, .once = true},
+        [TERMINATE_FD] = {.fd = terminate_fd, .emptied = true}, /* it is reported once: the loop ends */
     };
-    int error = mc_wait_open(&server->wait, wait_kind, fds, terminate_fd >= 0 ? 3 : 2, sq_idle_ms);
+    int error = mc_wait_open(&server->wait, wait_kind, fds, terminate_fd >= 0 ? 4 : 3, sq_idle_ms);
     if (error != 0) {
         return error;
     }

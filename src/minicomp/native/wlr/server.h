@@ -65,12 +65,19 @@ struct mc_limits {
     uint32_t unread_bytes;        /* events sent but not read; the socket's buffer */
 };
 
+/* A timerfd on the monotonic clock. */
+struct mc_deadline_timer {
+    int fd;            /* owned; -1: none */
+    uint64_t armed_ns; /* what it is set to; 0: it is not, or has fired */
+};
+
 struct mc_server {
     /* Created by Python; all borrowed, all set before mc_server_start. */
     struct wl_display *display;
     struct wlr_backend *backend;
     struct wlr_renderer *renderer;
     struct wlr_allocator *allocator;
+    struct wlr_allocator *cursor_allocator; /* cursor_plane.c; NULL until one is needed */
     struct wlr_compositor *compositor;
     struct wlr_scene *scene;
     struct wlr_output_layout *output_layout;
@@ -123,16 +130,17 @@ struct mc_server {
     size_t draw_capacity, draw_count;
 
     struct mc_pacing_settings pacing; /* of outputs that appear from now on */
-    bool early;                       /* the loop thread, too, does what is due: mc_server_set_early */
+    bool early;                       /* the loop thread does what is due: mc_server_set_early */
+
+    uint64_t deadline_ns; /* the earliest of all outputs; 0: none */
+    bool rearm;           /* it may be another one since a timer was set */
 
     /* Render thread; none with render.thread = false. */
     pthread_t render_thread;
     bool render_running; /* set before the backend starts, so without a race */
     _Atomic bool render_stop;
-    int render_timer_fd;
-    uint64_t render_woke_ns;  /* the render thread's own */
-    uint64_t render_armed_ns; /* what the timerfd is set to; 0: nothing */
-    bool rearm;               /* deadlines have changed since a timer was set */
+    struct mc_deadline_timer render_timer;
+    uint64_t render_woke_ns; /* the render thread's own */
 
     struct mc_threads threads;
 
@@ -141,6 +149,7 @@ struct mc_server {
     bool loop_running;
     _Atomic uint64_t asked, answered; /* any thread: signs of life, idle_verbs.h */
     struct mc_wait wait;
+    struct mc_deadline_timer loop_timer;
     int ended_fd;     /* eventfd: the loop thread has returned */
     int wake_fd;      /* eventfd: a verb ran, idle sources or unsent events may be waiting */
     int terminate_fd; /* libwayland's own, duplicated: wl_display_terminate was called */
@@ -157,7 +166,8 @@ struct mc_server {
 /* The lock alone, traced; for the native threads. Unlocking lets go of the EGL context. */
 void mc_server_lock(struct mc_server *server);
 void mc_server_unlock(struct mc_server *server);
-/* Between two requests of a dispatch: lets the render thread in when it waits, and nobody else. */
+/* Between two requests of a dispatch: does what is due, or lets the render thread in when it waits, and
+ * nobody else. */
 void mc_server_yield(struct mc_server *server);
 
 /* ---- time (timer.c) ---- */
@@ -276,7 +286,7 @@ struct mc_output {
     struct mc_window_stats shown; /* from there to presented */
     uint64_t callback_ns;         /* when the next frame callback is due; 0: none is planned */
     uint64_t deadline_ns;         /* the earlier of callback_ns and the queued frame's start; 0: none */
-    struct mc_timer deadline;     /* for deadline_ns, while the loop thread renders */
+    struct mc_timer deadline;     /* for deadline_ns, with the step clock */
     struct mc_timer estimate;     /* the vblank at which no flip happens */
     struct wlr_box place;         /* in the layout, as the policy was told */
     struct wlr_box usable;        /* layout coordinates, less layer-shell exclusive zones; set by policy */
@@ -299,6 +309,10 @@ struct mc_output *mc_output_from(struct mc_server *server, struct wlr_output *wl
 struct mc_output *mc_output_by_handle(struct mc_server *server, uint64_t handle);
 /* The output under a layout point, else the nearest, else NULL without any. */
 struct mc_output *mc_output_at(struct mc_server *server, double lx, double ly);
+/* Gives an output buffers for its cursor plane, where wlroots has none (cursor_plane.c); to be called each
+ * time it was switched on, which is when wlroots has freed them. Finish: once no output is left. */
+void mc_cursor_plane_prepare(struct mc_server *server, struct wlr_output *wlr_output);
+void mc_cursor_plane_finish(struct mc_server *server);
 void mc_outputs_attach(struct mc_server *server);
 void mc_outputs_detach(struct mc_server *server);
 /* Paints the output's damage into its next buffer; false when there is none to be had. Then, before
@@ -309,22 +323,34 @@ int mc_frame_init(struct mc_output *output);
 void mc_frame_finish(struct mc_output *output);
 /* Sends the callbacks and composes the frame that are due by now. */
 void mc_frame_run_due(struct mc_output *output);
-/* Loop thread, when a dispatch is over: composes what is due, and frames that nobody will add to before. */
-void mc_frames_run_early(struct mc_server *server);
+/* The loop thread does what is due, if that is its task; early: composes frames that nobody will add to, too.
+ */
+void mc_frames_run(struct mc_server *server, bool early);
 /* Another mode: what pacing learned of the display is void. */
 void mc_frame_mode_changed(struct mc_output *output);
 void mc_deadline_changed(struct mc_output *output);
 /* The picture shown at this vblank is settled: plans the frame callbacks of all surfaces on the output. */
 void mc_callbacks_plan(struct mc_output *output, uint64_t shown_vblank_ns);
 void mc_callbacks_send_due(struct mc_output *output);
-/* Some output's deadline_ns is another one. The loop and render threads only note it: their work changes
- * deadlines several times, and setting a timer is dear (in a virtual machine, an exit). */
-void mc_deadlines_changed(struct mc_server *server);
 /* The render thread looks at once whether anything is due. */
 void mc_render_wake(struct mc_server *server);
-/* Those two, when their work is over, and the loop thread between two requests: sets the timers for what was
+/* Flushes what a frame caused. True when idle sources of wlroots wait for the loop thread. */
+bool mc_frames_finish(struct mc_server *server);
+
+/* ---- deadlines (deadlines.c); lock held ---- */
+
+/* Whether what is due is the loop thread's: with render.early, and without a render thread. */
+bool mc_loop_renders(const struct mc_server *server);
+int mc_deadline_timer_open(struct mc_deadline_timer *timer, int flags);
+void mc_deadline_timer_set(struct mc_deadline_timer *timer, uint64_t t_ns);
+/* It fires at once. Any thread, also without the lock; whoever holds that may set it anew. */
+void mc_deadline_timer_fire(const struct mc_deadline_timer *timer);
+/* Some output's deadline_ns is another one. */
+void mc_deadlines_changed(struct mc_server *server);
+/* When a thread's work is over, and on the loop thread between two requests: sets the timer for what was
  * noted. */
 void mc_deadlines_apply(struct mc_server *server);
+
 /* Copies the frame that is being composed, as it goes to the display (capture.c). */
 void mc_capture_frame(struct mc_output *output);
 void mc_capture_drop(struct mc_output *output);
