@@ -15,6 +15,8 @@
 #define LATCH_PRECISION_NS (20 * USEC)
 #define SAFETY_STEP_SHARE 64 /* of a period, for each miss */
 #define FIRST_SAFETY_NS (200 * USEC)
+#define CLIFF_SHARE 128 /* of a period: "hardly more slack" than what missed */
+#define CLIFF_SLOWER 16
 #define SAME_VBLANK_SHARE 2 /* shown within half a period of its vblank: in time */
 #define MISSES_BEFORE_RELEARN 3
 #define RESPONSE_DROP 1
@@ -47,6 +49,7 @@ void mc_pacing_reset(struct mc_pacing *pacing, uint64_t nominal_period_ns)
     pacing->latch_low_ns = 0;
     pacing->latch_high_ns = min_ns(FIRST_LATCH_NS, mc_vclock_period_ns(&pacing->clock) / 2);
     pacing->safety_ns = FIRST_SAFETY_NS;
+    pacing->cliff_ns = 0;
     pacing->frames_since_miss = pacing->frames_since_probe = pacing->misses_in_a_row = 0;
     pacing->probe_wait = PROBE_AFTER_FRAMES;
     pacing->probing = false;
@@ -139,6 +142,7 @@ static void missed(struct mc_pacing *pacing, const struct mc_plan *plan, uint64_
         pacing->misses_in_a_row = 0;
         return;
     }
+    pacing->cliff_ns = slack_ns;
     pacing->safety_ns = min_ns(pacing->safety_ns + period_ns / SAFETY_STEP_SHARE, period_ns / 2);
 }
 
@@ -153,8 +157,14 @@ static void in_time(struct mc_pacing *pacing, const struct mc_plan *plan, uint64
         }
     }
     if (!plan->probe) {
-        double step_ns = (double)(mc_vclock_period_ns(&pacing->clock) / SAFETY_STEP_SHARE);
+        uint64_t period_ns = mc_vclock_period_ns(&pacing->clock);
+        double step_ns = (double)(period_ns / SAFETY_STEP_SHARE);
         double lower_ns = step_ns * pacing->target_miss_rate / (1.0 - pacing->target_miss_rate);
+        /* 0: committed after its vblank, which is chance and no edge of the display. */
+        if (pacing->cliff_ns > 0 && slack_ns >= pacing->cliff_ns &&
+            slack_ns < pacing->cliff_ns + period_ns / CLIFF_SHARE) {
+            lower_ns /= CLIFF_SLOWER;
+        }
         pacing->safety_ns -= min_ns(pacing->safety_ns, (uint64_t)(lower_ns + 0.5));
     }
 }

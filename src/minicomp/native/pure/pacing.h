@@ -7,8 +7,9 @@
  * bisection: a frame shown in time with slack s proves latch <= s; now and then one frame tries half-way to
  * what has failed. safety  what else it takes to miss no more than the target: raised by each miss, lowered a
  * little by each frame in time, in the ratio that balances at the target rate (stochastic approximation,
- * Robbins and Monro 1951). Pure: no clock is read; a recorded trace can drive it. All times in ns of one
- * clock. */
+ * Robbins and Monro 1951), and much less where frames are in time with hardly more slack than one that
+ * missed: a display that is as good as constant is not asked again and again for what it does not give. Pure:
+ * no clock is read; a recorded trace can drive it. All times in ns of one clock. */
 #ifndef MC_PACING_H
 #define MC_PACING_H
 
@@ -33,7 +34,8 @@ struct mc_pacing {
     /* The latch is known to be more than low and at most high. */
     uint64_t latch_low_ns, latch_high_ns;
     uint64_t safety_ns;
-    bool probing; /* the frame that is planned tries a smaller latch */
+    uint64_t cliff_ns; /* how long before its vblank the last missed frame had been committed; 0: none yet */
+    bool probing;      /* the frame that is planned tries a smaller latch */
     uint32_t frames_since_miss, frames_since_probe, probe_wait, misses_in_a_row;
     uint64_t frames, misses, probe_misses; /* in time or missed; commits that came too late are not ours */
 };
