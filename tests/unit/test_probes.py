@@ -42,6 +42,7 @@ ALWAYS = {
     "bpf-freed": Verdict.HOLDS,
     "bpf-type-confusion": Verdict.HOLDS,
     "frame-sequence": Verdict.HOLDS,
+    "frame-descriptors": Verdict.DOES_NOT_HOLD,
     "buffers-dma-buf": Verdict.DOES_NOT_HOLD,
     "file-open": Verdict.HOLDS,
     "file-dup": Verdict.HOLDS,

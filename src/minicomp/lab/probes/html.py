@@ -21,11 +21,14 @@ pre { overflow-x: auto; background: #f6f6f6; padding: .5rem; margin: .4rem 0; }
 nav a { margin-right: 1rem; white-space: nowrap; }
 table { border-collapse: collapse; margin: 0 0 1.2rem; }
 td { padding: .2rem .8rem .2rem 0; vertical-align: top; border-top: 1px solid #e4e4e4; }
-td:first-child { color: #666; white-space: nowrap; }
+td:first-child { min-width: 2.2rem; color: #666; white-space: nowrap; }
 td:last-child { font-size: .85rem; overflow-wrap: anywhere; }
 .verdict { white-space: nowrap; }
 @media (max-width: 40rem) {
-  table, tbody, tr, td { display: block; } td { border: 0; padding: 0 0 .2rem; } tr { border-top: 1px solid #ccc; }
+  table, tbody, tr, td { display: block; }
+  td { border: 0; padding: 0 0 .2rem; }
+  tr { border-top: 1px solid #ccc; padding: .2rem 0; }
+  td:first-child { float: left; margin-right: .5rem; }
 }
 .verdict { padding: .1rem .5rem; border-radius: .6rem; font-size: .85rem; font-weight: normal; }
 .yes { background: #d5efd8; } .no { background: #ffe2b8; } .untested { background: #e4e4e4; }
@@ -45,11 +48,11 @@ def as_html(report: dict[str, Any], results: list[tuple[Probe, Result]]) -> str:
         f"<title>Kernel claims on {escape(machine['kernel'])}</title><style>{_STYLE}</style>",
         f"<h1>What holds on this machine</h1><p>{escape(where)}</p>",
         f"<p>{escape(tally(results))}</p>",
-        "<nav>"
-        + " ".join(f"<a href='#s{number}'>{number}. {escape(title)}</a>" for number, (_, title) in SECTIONS.items())
-        + "</nav>",
     ]
     given = list(answers(results))
+    there = {answer.statement.section for answer in given}
+    links = [f"<a href='#s{number}'>{number}. {escape(SECTIONS[number][1])}</a>" for number in sorted(there)]
+    parts.append(f"<nav>{' '.join(links)}</nav>")
     for number, (_, title) in SECTIONS.items():
         statements = [answer for answer in given if answer.statement.section == number]
         if statements:

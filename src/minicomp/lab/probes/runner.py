@@ -13,15 +13,29 @@ import time
 import traceback
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 
 from minicomp.lab.probes.probe import Probe, Result, Verdict
 
 LIMIT_S = {True: 10.0, False: 60.0}
 """Hard limits of a probe, quick or not; the runner then kills its process group."""
+USUAL_S, SLOW, SLOWEST = 0.02, 4.0, 12.0
+"""CPU time of `slowness`'s loop on a usual machine; from when on the limits grow; by how much at most."""
+
+
+@cache
+def slowness() -> float:
+    """1 on a usual machine, more where code is emulated (a VM without KVM): by so much the limits are longer there."""
+    began, number = time.process_time(), 0
+    for i in range(300_000):
+        number += i
+    times = (time.process_time() - began) / USUAL_S
+    return 1.0 if times < SLOW else min(times, SLOWEST)
 
 
 def run(probe: Probe, quick: bool) -> Result:
     """Never raises: a probe that fails is a Result with `error`."""
+    limit_s = LIMIT_S[quick] * slowness()
     began = time.monotonic()
     reading, writing = os.pipe()
     pid = os.fork()
@@ -30,7 +44,7 @@ def run(probe: Probe, quick: bool) -> Result:
         _in_child(probe, quick, writing)
     os.close(writing)
     try:
-        data = _read(reading, began + LIMIT_S[quick])
+        data = _read(reading, began + limit_s)
     finally:
         os.close(reading)
         with suppress(ProcessLookupError):
@@ -40,7 +54,7 @@ def run(probe: Probe, quick: bool) -> Result:
         _, status = os.waitpid(pid, 0)
     seconds = time.monotonic() - began
     if data is None:
-        return _failed(f"it took longer than {LIMIT_S[quick]:g} s and was killed", seconds)
+        return _failed(f"it took longer than {limit_s:.3g} s and was killed", seconds)
     if not data:
         return _failed(f"its process ended without a result (code {os.waitstatus_to_exitcode(status)})", seconds)
     result: Result = pickle.loads(data)

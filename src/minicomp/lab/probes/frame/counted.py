@@ -128,19 +128,41 @@ def measure_subsystems(budget: Budget) -> Result:
     )
 
 
-_ORDER = ("wl_surface.commit", "commit applied", "composed", "vblank", "page-flip event", "wl_callback.done")
+_ORDER = ("wl_surface.commit", "commit applied", "composed", "vblank", "page-flip event")
+_FLIP, _CALLBACK = "page-flip event", "wl_callback.done"
+
+
+def _recorded(folder: str, frames: int) -> Run:
+    """A headless minicomp with a client of so many frames."""
+    file = Path(folder) / "run.mct"
+    command = [sys.executable, "-m", "minicomp", "run", "--backend", "headless", "--trace", str(file), "--"]
+    command += [str(CLIENT), "--frames", str(frames), "--quiet"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=8)
+    if done.returncode != 0:
+        raise RuntimeError(f"minicomp run ended with {done.returncode}: {done.stderr[-300:]}")
+    return read_run(file)
+
+
+def measure_descriptors(budget: Budget) -> Result:
+    with tempfile.TemporaryDirectory() as folder:
+        run = _recorded(folder, 30)
+        point, arg = run.column("point"), run.column("arg")
+    received = int(arg[point == Point.FD_RECEIVED].sum())
+    commits = int(np.count_nonzero(point == Point.SURFACE_COMMIT))
+    return holds(
+        f"{received} descriptors came with {commits} commits: one when a buffer (or the pool of several) is made, none when it "
+        "is shown again",
+        Number.exact("descriptors received", received),
+        Number.exact("commits", commits),
+        when=received >= commits,
+    )
 
 
 def measure_sequence(budget: Budget) -> Result:
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "run.mct"
-        command = [sys.executable, "-m", "minicomp", "run", "--backend", "headless", "--trace", str(file), "--"]
-        command += [str(CLIENT), "--frames", "20", "--quiet"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=8)
-        if done.returncode != 0:
-            raise RuntimeError(f"minicomp run ended with {done.returncode}: {done.stderr[-300:]}")
+        run = _recorded(folder, 20)
         try:
-            sequence = frame_sequence(read_run(file))
+            sequence = frame_sequence(run)
         except MinicompError as error:
             return cannot_test(f"no frame to look at: {error}", "a machine with CPU time left")
     begin = sequence.begin_ns
@@ -152,17 +174,60 @@ def measure_sequence(budget: Budget) -> Result:
     return holds(f"frame {sequence.frame_id}: {shown}", when=len(known) == len(at) and known == sorted(known))
 
 
+def measure_callback(budget: Budget) -> Result:
+    """Frame by frame; those whose callback came with another frame have none in their sequence."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = _recorded(folder, 30)
+    after_ms = []
+    shown = run.column("frame_id")[run.column("point") == Point.PRESENTED]
+    for number in sorted({int(frame) for frame in shown}):
+        with suppress(MinicompError):
+            steps = {step.words.split(" (")[0]: step.t_ns for step in frame_sequence(run, number).steps}
+            if _FLIP in steps and _CALLBACK in steps:
+                after_ms.append((steps[_CALLBACK] - steps[_FLIP]) / 1e6)
+    if not after_ms:
+        return cannot_test("no frame with a callback and a flip to look at", "a machine with CPU time left")
+    before = sum(ms < 0 for ms in after_ms)
+    number = Number.of("callback after the page-flip event", "ms", after_ms)
+    return holds(
+        f"in {len(after_ms) - before} of {len(after_ms)} frames the callback came after the page-flip event (median "
+        f"{number.value:.1f} ms), in {before} before: minicomp sends it when the client's answer will just be in time",
+        number,
+        when=before == 0,
+    )
+
+
 PROBES = (
     Probe(
         name="frame-sequence",
         section=9,
-        statement="A frame: commit and descriptors from the socket, import, composing, commit to the display, waiting for "
-        "vblank, page-flip event, wl_callback.done",
+        statement="A frame: commit from the socket, import, composing, commit to the display, waiting for vblank, page-flip "
+        "event",
         method="A frame of a headless minicomp's trace; its steps have to come in the document's order. On a display, with "
         "dma-buf and EGL, `minicomp trace frame` draws it (tests/vm/test_kms_frame.py).",
         used_by="minicomp trace frame FILE (lab/pipeline/sequence.py).",
         requires=(has_client,),
         measure=measure_sequence,
+    ),
+    Probe(
+        name="frame-callback",
+        section=9,
+        statement="Page-flip event (epoll notification), then wl_callback.done (frame callback via sendmsg)",
+        method="Of each frame in the trace of a headless minicomp with a client of 30 frames: when the callback was sent, "
+        "against the page-flip event. Holds: always after it.",
+        used_by="Callbacks are planned per client from its own response times (native/wlr/callbacks.c), not tied to the flip.",
+        requires=(has_client,),
+        measure=measure_callback,
+    ),
+    Probe(
+        name="frame-descriptors",
+        section=9,
+        statement="wl_surface.commit (SCM_RIGHTS: dma-buf fd)",
+        method="Descriptors and commits in the trace of a headless minicomp with a client of 30 frames. Holds: each commit "
+        "brings one. The client's buffers are shared memory; with dma-bufs it is the same (docs/frame.svg).",
+        used_by="Descriptors are counted per client, so that a hostile one cannot use up the compositor's (clients/hostile.c).",
+        requires=(has_client,),
+        measure=measure_descriptors,
     ),
     Probe(
         name="frame-syscalls",
