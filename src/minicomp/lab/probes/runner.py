@@ -13,24 +13,12 @@ import time
 import traceback
 from contextlib import suppress
 from dataclasses import replace
-from functools import cache
 
 from minicomp.lab.probes.probe import Probe, Result, Verdict
+from minicomp.lab.probes.processes import slowness
 
 LIMIT_S = {True: 10.0, False: 60.0}
 """Hard limits of a probe, quick or not; the runner then kills its process group."""
-USUAL_S, SLOW, SLOWEST = 0.02, 4.0, 12.0
-"""CPU time of `slowness`'s loop on a usual machine; from when on the limits grow; by how much at most."""
-
-
-@cache
-def slowness() -> float:
-    """1 on a usual machine, more where code is emulated (a VM without KVM): by so much the limits are longer there."""
-    began, number = time.process_time(), 0
-    for i in range(300_000):
-        number += i
-    times = (time.process_time() - began) / USUAL_S
-    return 1.0 if times < SLOW else min(times, SLOWEST)
 
 
 def run(probe: Probe, quick: bool) -> Result:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from minicomp.lab.probes.bpf.programs import bpf_allowed, call, load, loaded
 from minicomp.lab.probes.probe import Budget, Number, Probe, Result, holds
+from minicomp.lab.probes.processes import slowness
 from minicomp.lab.probes.requirements import linux, path, program
 from minicomp.native.probes import lib
 
@@ -125,7 +126,7 @@ def measure_checked(budget: Budget) -> Result:
 
 def measure_printing(budget: Budget) -> Result:
     command = ["bpftool", "btf", "dump", "file", str(BTF), "format", "c"]
-    text = subprocess.run(command, capture_output=True, text=True, timeout=8, check=True).stdout
+    text = subprocess.run(command, capture_output=True, text=True, timeout=8 * slowness(), check=True).stdout
     shown = "struct task_struct {" in text
     return holds(
         f"bpftool prints {text.count(chr(10))} lines of C, task_struct {'' if shown else 'not '}among them", when=shown

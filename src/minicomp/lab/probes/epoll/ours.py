@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 from minicomp.lab.probes.probe import Budget, Number, Probe, Result, holds
+from minicomp.lab.probes.processes import slowness
 
 EPOLLET = 1 << 31
 _READ = "cd /proc/$PPID/fdinfo && grep -H ^tfd *"
@@ -15,7 +16,7 @@ _READ = "cd /proc/$PPID/fdinfo && grep -H ^tfd *"
 
 def measure(budget: Budget) -> Result:
     command = [sys.executable, "-m", "minicomp", "run", "--backend", "headless", "--set", "loop.wait=epoll", "--"]
-    result = subprocess.run([*command, "sh", "-c", _READ], capture_output=True, text=True, timeout=8)
+    result = subprocess.run([*command, "sh", "-c", _READ], capture_output=True, text=True, timeout=8 * slowness())
     found = re.findall(r"^(\d+):tfd: +(\d+) events: +([0-9a-f]+)", result.stdout, re.M)
     instances: dict[str, dict[str, int]] = {}
     for instance, fd, events in found:

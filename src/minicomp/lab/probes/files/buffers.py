@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 from minicomp.lab.probes.probe import Budget, Number, Probe, Result, holds
+from minicomp.lab.probes.processes import slowness
 from minicomp.lab.probes.requirements import program
 
 _CLIENT = "weston-simple-shm"
@@ -15,7 +16,7 @@ _READ = f"{_CLIENT} >/dev/null 2>&1 & sleep 0.5; cat /proc/$PPID/maps; kill $!"
 
 def measure(budget: Budget) -> Result:
     command = [sys.executable, "-m", "minicomp", "run", "--backend", "headless", "--", "sh", "-c", _READ]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=8)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=8 * slowness())
     shared = re.findall(r"^\S+ rw-s .* (\S*(?:weston-shared|memfd:|/dev/dri|dmabuf)\S*)", result.stdout, re.M)
     shared = sorted({re.sub(r"-\w{6}$", "", name) for name in shared})
     if not shared:

@@ -16,6 +16,7 @@ from minicomp.lab.pipeline.points import Point
 from minicomp.lab.pipeline.runfile import Run, read_run
 from minicomp.lab.pipeline.sequence import frame_sequence
 from minicomp.lab.probes.probe import Budget, Missing, Number, Probe, Result, cannot_test, holds
+from minicomp.lab.probes.processes import slowness
 from minicomp.native.probes import ffi, lib
 
 CLIENT = Path(__file__).resolve().parents[5] / "build/clients/pulse"
@@ -73,7 +74,9 @@ def _count(backend: str, count_ms: int, folder: Path) -> Counted:
     words = [ffi.new("char[]", word.encode()) for word in command]
     counts = ffi.new("struct mc_frame_counts *")
     with (folder / "log").open("wb") as log:
-        lib.mc_frame_count(ffi.new("char *[]", [*words, ffi.NULL]), log.fileno(), SETTLE_MS, count_ms, counts)
+        lib.mc_frame_count(
+            ffi.new("char *[]", [*words, ffi.NULL]), log.fileno(), int(SETTLE_MS * slowness()), count_ms, counts
+        )
     if not counts.end_ns or not counts.begin_ns:
         raise _Failed
     run = read_run(file)
@@ -137,7 +140,7 @@ def _recorded(folder: str, frames: int) -> Run:
     file = Path(folder) / "run.mct"
     command = [sys.executable, "-m", "minicomp", "run", "--backend", "headless", "--trace", str(file), "--"]
     command += [str(CLIENT), "--frames", str(frames), "--quiet"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=8)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=8 * slowness())
     if done.returncode != 0:
         raise RuntimeError(f"minicomp run ended with {done.returncode}: {done.stderr[-300:]}")
     return read_run(file)
@@ -180,9 +183,9 @@ def measure_callback(budget: Budget) -> Result:
         run = _recorded(folder, 30)
     after_ms = []
     shown = run.column("frame_id")[run.column("point") == Point.PRESENTED]
-    for number in sorted({int(frame) for frame in shown}):
+    for frame_id in sorted({int(frame) for frame in shown}):
         with suppress(MinicompError):
-            steps = {step.words.split(" (")[0]: step.t_ns for step in frame_sequence(run, number).steps}
+            steps = {step.words.split(" (")[0]: step.t_ns for step in frame_sequence(run, frame_id).steps}
             if _FLIP in steps and _CALLBACK in steps:
                 after_ms.append((steps[_CALLBACK] - steps[_FLIP]) / 1e6)
     if not after_ms:

@@ -13,6 +13,7 @@ from pathlib import Path
 from minicomp.lab.probes.calls import check, counted
 from minicomp.lab.probes.memory.pages import address, madvise
 from minicomp.lab.probes.probe import Budget, Missing, Number, Probe, Result, cannot_test, holds
+from minicomp.lab.probes.processes import slowness
 from minicomp.lab.probes.requirements import root
 from minicomp.lab.probes.settings import changed
 from minicomp.native.probes import ffi, lib
@@ -191,7 +192,9 @@ def measure_allocators(budget: Budget) -> Result:
         for way, setting in ways if library else ():
             environment = {**os.environ, "LD_PRELOAD": library or "", **dict([setting.split("=", 1)])}
             command = [sys.executable, "-S", "-c", _FREES]
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=5, check=True)
+            done = subprocess.run(
+                command, env=environment, capture_output=True, text=True, timeout=5 * slowness(), check=True
+            )
             gone, lazy = (int(word) >> 10 for word in done.stdout.split())
             said.append(f"{library}, {way}: {lazy} MiB marked by MADV_FREE, {max(0, gone)} MiB gone")
             if "muzzy" not in way:

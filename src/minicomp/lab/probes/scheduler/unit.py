@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 from minicomp.lab.probes.probe import Budget, Missing, Probe, Result, holds
+from minicomp.lab.probes.processes import slowness
 from minicomp.lab.probes.requirements import program, root
 
 _COMMAND = ["systemd-run", "--quiet", "--collect", "--wait", "--pipe", "-p", "CPUSchedulingPolicy=fifo"]
@@ -20,7 +21,7 @@ def has_systemd() -> Missing | None:
 
 
 def measure(budget: Budget) -> Result:
-    done = subprocess.run(_COMMAND, capture_output=True, text=True, timeout=8, check=True)
+    done = subprocess.run(_COMMAND, capture_output=True, text=True, timeout=8 * slowness(), check=True)
     policy = re.search(r"SCHED_\w+", done.stdout)
     priority = re.search(r"priority: (\d+)", done.stdout)
     seen = f"a unit with these two lines runs as {policy[0] if policy else '?'}, priority {priority[1] if priority else '?'}"
