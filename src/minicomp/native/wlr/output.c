@@ -278,6 +278,9 @@ static void settle_cursor(struct mc_output *output)
         output->cursor_locked = lacks;
         wlr_output_lock_software_cursors(wlr_output, lacks);
     }
+    if (!lacks) {
+        mc_cursor_plane_prepare(output->server, wlr_output);
+    }
 }
 
 int mc_output_test(struct mc_server *server, uint64_t handle, const struct mc_output_config *config)
