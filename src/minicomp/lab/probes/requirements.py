@@ -58,6 +58,15 @@ def program(name: str, package: str) -> Requirement:
     return check
 
 
+def cards() -> list[Path]:
+    """The displays' devices."""
+    return sorted(Path("/dev/dri").glob("card*"))
+
+
+def has_card() -> Missing | None:
+    return None if cards() else Missing("no /dev/dri/card*", "a display: the VM has one (docs/vm.md)")
+
+
 def x86_64(what: str) -> Requirement:
     """That architecture, whose `what` a probe knows."""
 

@@ -28,7 +28,7 @@ from minicomp.lab.probes.bpf.programs import (
 )
 from minicomp.lab.probes.calls import check
 from minicomp.lab.probes.probe import Budget, Missing, Number, Probe, Result, cannot_test, holds
-from minicomp.lab.probes.requirements import linux, path, root, x86_64
+from minicomp.lab.probes.requirements import cards, has_card, linux, path, root, x86_64
 from minicomp.lab.probes.settings import changed
 from minicomp.lab.probes.text import quantity
 from minicomp.native.probes import ffi, lib
@@ -37,14 +37,6 @@ DRM_MAJOR = 226
 CACHE_MISSES, PAGE_FAULTS = 3, 2
 """PERF_COUNT_HW_CACHE_MISSES, PERF_COUNT_SW_PAGE_FAULTS."""
 ENTRIES = 256
-
-
-def cards() -> list[Path]:
-    return sorted(Path("/dev/dri").glob("card*"))
-
-
-def has_card() -> Missing | None:
-    return None if cards() else Missing("no /dev/dri/card*", "a display: the VM has one (docs/vm.md)")
 
 
 def has_switches() -> Missing | None:

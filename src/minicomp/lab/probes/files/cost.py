@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minicomp.lab.probes.calls import check
-from minicomp.lab.probes.probe import Budget, Curve, Number, Probe, Result, cannot_test, holds
+from minicomp.lab.probes.probe import Budget, Curve, Number, Probe, Result, holds
 from minicomp.native.probes import ffi, lib
 
 WAYS = {
@@ -41,14 +41,6 @@ def measure(budget: Budget) -> Result:
     return holds(seen, *times.values(), curves=[curve], when=growth < 5 and less > 10)
 
 
-def no_gpu(budget: Budget) -> Result:
-    return cannot_test(
-        "what a dma-buf's two holders share is the GPU's memory, which only a GPU's driver can show (the fd's side: "
-        "scm-same-file)",
-        "a GPU: tests/vm passes dma-bufs of vgem and virtio-gpu to the compositor and looks at the picture",
-    )
-
-
 PROBES = (
     Probe(
         name="scm-cost",
@@ -59,13 +51,5 @@ PROBES = (
         "more than 10 times as long as its fd.",
         used_by="Clients' buffers come as fds, once per buffer and not per frame; wl_shm is copied once, into the renderer's texture.",
         measure=measure,
-    ),
-    Probe(
-        name="scm-dma-buf",
-        section=3,
-        statement="for dma-bufs, the same GPU memory",
-        method="None: pixels written by one and scanned out or sampled by the other are a picture, not a number.",
-        used_by="linux-dmabuf, imported by wlroots as an EGL image, and scanned out directly where the screen allows.",
-        measure=no_gpu,
     ),
 )

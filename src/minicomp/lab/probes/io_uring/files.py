@@ -10,8 +10,8 @@ from pathlib import Path
 
 from minicomp.lab.probes.calls import check
 from minicomp.lab.probes.io_uring.ring import allowed
-from minicomp.lab.probes.probe import Budget, Missing, Number, Probe, Result, cannot_test, holds
-from minicomp.lab.probes.requirements import linux
+from minicomp.lab.probes.probe import Budget, Number, Probe, Result, cannot_test, holds
+from minicomp.lab.probes.requirements import has_card, linux
 from minicomp.native.probes import ffi, lib
 
 FILE_BYTES, BLOCK, DEPTH = 32 << 20, 4096, 32
@@ -69,11 +69,6 @@ def measure_storage(budget: Budget) -> Result:
     )
 
 
-def has_device() -> Missing | None:
-    cards = [*Path("/dev/dri").glob("card*"), *Path("/dev/dri").glob("renderD*")]
-    return None if cards else Missing("no device in /dev/dri", "a display or a GPU: the VM has one (docs/vm.md)")
-
-
 def measure_drm(budget: Budget) -> Result:
     answers = {}
     for device in sorted(Path("/dev/dri").glob("*[0-9]")):
@@ -122,7 +117,7 @@ PROBES = (
         method="IORING_OP_URING_CMD, which is what an ioctl is in io_uring, is given to each device in /dev/dri, and as a "
         "control to /dev/null. Holds: DRM takes it. (Batches of file reads: io-uring-storage.)",
         used_by="Not used: a frame is one atomic commit, one ioctl (frame-syscalls counts them).",
-        requires=(linux(6, 2, "IORING_OP_URING_CMD of /dev/null"), allowed, has_device),
+        requires=(linux(6, 2, "IORING_OP_URING_CMD of /dev/null"), allowed, has_card),
         measure=measure_drm,
     ),
     Probe(
