@@ -157,7 +157,7 @@ class _Progress:
                 self._taken = True
                 self._take(compositor)
 
-        supervisor.on_tick.append(tick)
+        supervisor.every_tick(tick)
 
     def _take(self, compositor: Compositor) -> None:
         from minicomp.testing.image import save_png

@@ -68,6 +68,7 @@ class CompositorKnobs:
             raise PreconditionError(f"SIGXCPU cannot be handled: {os.strerror(-result)}", where="knobs")
         self._compositor = compositor
         compositor.knobs = self
+        compositor.on_knobs()
 
     def running(self) -> None:
         """Its threads run, and its outputs are on; nobody has been told that it is ready. Raises as before()."""
@@ -79,9 +80,9 @@ class CompositorKnobs:
         self._measure()
         self.session.update()
 
-    def record(self, trace: TraceFile) -> None:
-        """Writes the effects to the run file when they may have changed."""
-        if self._written != self.session.changes:
+    def record(self, trace: TraceFile, *, last: bool = False) -> None:
+        """Writes the effects to the run file when they may have changed, and at the end with what was counted."""
+        if last or self._written != self.session.changes:
             effects = [effect.to_dict() for effect in self.session.effects()]
             self._written = self.session.changes
             trace.note_knobs(effects)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("minicomp.policy")
 
 STUCK_AFTER_S = 1.0
+_ALARM_AFTER_MS = 1100
 _BATCH = 256
 
 
@@ -68,13 +69,25 @@ class PolicyThread:
     _stopping = False
 
     @property
+    def alarm_fd(self) -> int:
+        """Readable when policy code should have returned by now, or the thread has failed: a quiet compositor wakes
+        nobody up to look."""
+        return int(lib.mc_policy_alarm_fd(self._server))
+
+    @property
+    def needs_watching(self) -> bool:
+        """Whether check() may have something to say without another alarm."""
+        return self._reported or self._busy_since is not None
+
+    @property
     def stuck_s(self) -> float:
         """For how long policy code has not returned. From any thread."""
         since = self._busy_since
         return time.monotonic() - since if since is not None else 0.0
 
     def check(self) -> None:
-        """Says so, once, when policy code has not returned for a while, and when it has again. For the main thread."""
+        """Says so, once, when policy code has not returned for a while, and when it has again. For the main thread,
+        when `alarm_fd` is readable, and while it `needs_watching`."""
         stuck_s = self.stuck_s
         if stuck_s > STUCK_AFTER_S and not self._reported:
             self._reported = True
@@ -93,6 +106,7 @@ class PolicyThread:
         except BaseException as error:
             log.exception("the policy thread failed")
             self.fatal = error
+            lib.mc_policy_alarm(self._server, 1)
 
     def _loop(self) -> None:
         events = ffi.new("struct mc_event[]", _BATCH)
@@ -105,6 +119,7 @@ class PolicyThread:
             if self._stopping:
                 return
             self._busy_since = time.monotonic()
+            lib.mc_policy_alarm(self._server, _ALARM_AFTER_MS)
             self._run_calls()
             while True:
                 count = lib.mc_server_pop(self._server, events, _BATCH, overflow)
@@ -119,6 +134,7 @@ class PolicyThread:
                 if count == 0:
                     break
             self._busy_since = None
+            lib.mc_policy_alarm(self._server, 0)
 
     def _run_calls(self) -> None:
         try:

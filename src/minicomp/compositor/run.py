@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from select import POLLIN, poll
 from typing import TYPE_CHECKING, Any
 
@@ -52,14 +52,17 @@ class Supervisor:
         self.loop_ended = False
         self.on_tick: list[Any] = []
         self.tick_ms: float = TICK_MS
+        """Between two calls of `on_tick`; without any, the main thread sleeps until something happens."""
         lib = compositor.lib
         self._log_fd = lib.mc_log_fd(compositor.logring)
         self._ended_fd = lib.mc_loop_ended_fd(compositor.server)
         self._poller = poll()
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        for fd in (self._log_fd, self._ended_fd, self._wake_read):
+        self._alarm_fd = policy.alarm_fd
+        for fd in (self._log_fd, self._ended_fd, self._wake_read, self._alarm_fd):
             self._poller.register(fd, POLLIN)
         self._handlers: dict[int, Any] = {}
+        self._watching = False  # policy was found busy for long
 
     def __enter__(self) -> Supervisor:
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
@@ -86,10 +89,15 @@ class Supervisor:
     def drain_log(self) -> None:
         log_native(self.compositor.logring)
 
+    def every_tick(self, function: Callable[[], object]) -> None:
+        """From any thread: calls `function` twice a second from now on (oftener for systemd's watchdog)."""
+        self.on_tick.append(function)
+        os.write(self._wake_write, b"\0")
+
     def watch(self, fd: int) -> None:
         self._poller.register(fd, POLLIN)
 
-    def step(self, timeout_ms: float) -> None:
+    def step(self, timeout_ms: float | None) -> None:
         """Waits for something, then does what is due."""
         ready = {fd for fd, _ in self._poller.poll(timeout_ms)}
         if self._wake_read in ready:
@@ -98,7 +106,13 @@ class Supervisor:
             self.drain_log()
         if self._ended_fd in ready:
             self.loop_ended = True
-        self.policy.check()
+        if self._alarm_fd in ready:
+            with suppress(BlockingIOError):  # policy has returned meanwhile, and disarmed it
+                os.read(self._alarm_fd, 8)
+            self._watching = True
+        if self._watching:
+            self.policy.check()
+            self._watching = self.policy.needs_watching
         for function in self.on_tick:
             function()
 
@@ -116,7 +130,7 @@ class Supervisor:
             if self.is_over():
                 self._end_child(kill_grace_ms)
                 return self._failed()
-            self.step(self.tick_ms)
+            self.step(self.tick_ms if self.on_tick or self._watching else None)
 
     def is_over(self) -> bool:
         """Whether there is a reason to end, apart from the program's end."""
@@ -191,7 +205,7 @@ def wait_until_ready(supervisor: Supervisor) -> bool:
 def run(config: Config, command: list[str], options: RunOptions, observe: Observer | None = None) -> int:
     """Runs the compositor for `command` (or until stopped); the process's exit code. Raises MinicompError.
 
-    `observe` is called once clients can connect, on the main thread; it may add to `supervisor.on_tick` and leave
+    `observe` is called once clients can connect, on the main thread; it may use `supervisor.every_tick` and leave
     things to clean up before the compositor ends on the stack.
     """
     if options.stats:
@@ -234,7 +248,7 @@ def run(config: Config, command: list[str], options: RunOptions, observe: Observ
             from minicomp.compositor.tracefile import TraceFile
 
             trace = TraceFile(compositor, trace_path)
-            supervisor.on_tick.append(trace.update_names)
+            supervisor.every_tick(trace.update_names)
         if kernel_trace is not None:
             from minicomp.lab.kernel.attach import threads_of
 
@@ -252,7 +266,14 @@ def run(config: Config, command: list[str], options: RunOptions, observe: Observ
             ready = wait_until_ready(supervisor)
             if ready and knobs is not None:
                 knobs.running()
-            supervisor.on_tick.append(lambda: _tend_knobs(compositor, trace))
+
+            def tend() -> None:
+                _tend_knobs(compositor, trace)
+
+            if knobs is not None:
+                supervisor.every_tick(tend)
+            else:  # the control socket can set them
+                compositor.on_knobs = lambda: supervisor.every_tick(tend)
             if "WATCHDOG_USEC" in os.environ:
                 _feed_watchdog(supervisor)
             if ready:
@@ -269,7 +290,7 @@ def run(config: Config, command: list[str], options: RunOptions, observe: Observ
             stuck = control is not None and not control.stop()  # before what it uses goes
             stuck |= not policy.stop()
             if ready:
-                _tend_knobs(compositor, trace)
+                _tend_knobs(compositor, trace, last=True)
             if trace is not None:
                 trace.update_names()
             compositor.stop_threads()
@@ -287,12 +308,11 @@ def run(config: Config, command: list[str], options: RunOptions, observe: Observ
         return code
 
 
-def _tend_knobs(compositor: Compositor, trace: TraceFile | None) -> None:
-    """Also of a compositor that was started without knobs: the control socket can set them."""
+def _tend_knobs(compositor: Compositor, trace: TraceFile | None, *, last: bool = False) -> None:
     if compositor.knobs is not None:
         compositor.knobs.tick()
         if trace is not None:
-            compositor.knobs.record(trace)
+            compositor.knobs.record(trace, last=last)
 
 
 def _feed_watchdog(supervisor: Supervisor) -> None:
@@ -300,7 +320,7 @@ def _feed_watchdog(supervisor: Supervisor) -> None:
 
     wanted_s = interval_s()
     if wanted_s:
-        supervisor.on_tick.append(Watchdog(supervisor.compositor.server, wanted_s).tick)
+        supervisor.every_tick(Watchdog(supervisor.compositor.server, wanted_s).tick)
         supervisor.tick_ms = min(supervisor.tick_ms, wanted_s * 1000 / 6)
 
 

@@ -59,6 +59,7 @@ class Compositor:
         self.x11_display = ""
         self.control_path = ""  # the control socket, where there is one
         self.knobs: CompositorKnobs | None = None  # when a knob is set
+        self.on_knobs: Callable[[], None] = lambda: None  # and then called, on whichever thread sets it
         self.outputs: Outputs
         self.seat: Seat
         self.inputs: Inputs

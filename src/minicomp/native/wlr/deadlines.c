@@ -20,7 +20,7 @@ int mc_deadline_timer_open(struct mc_deadline_timer *timer, int flags)
     return timer->fd >= 0 ? 0 : -errno;
 }
 
-static void settime(const struct mc_deadline_timer *timer, uint64_t t_ns)
+void mc_deadline_timer_fire(const struct mc_deadline_timer *timer, uint64_t t_ns)
 {
     struct itimerspec spec = {.it_value = mc_timespec(t_ns)}; /* 0 disarms */
     timerfd_settime(timer->fd, TFD_TIMER_ABSTIME, &spec, NULL);
@@ -30,13 +30,8 @@ void mc_deadline_timer_set(struct mc_deadline_timer *timer, uint64_t t_ns)
 {
     if (timer->fd >= 0 && t_ns != timer->armed_ns) {
         timer->armed_ns = t_ns;
-        settime(timer, t_ns);
+        mc_deadline_timer_fire(timer, t_ns);
     }
-}
-
-void mc_deadline_timer_fire(const struct mc_deadline_timer *timer)
-{
-    settime(timer, 1);
 }
 
 void mc_deadlines_apply(struct mc_server *server)

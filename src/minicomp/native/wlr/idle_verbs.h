@@ -16,4 +16,10 @@ int mc_idle_set_timeout(struct mc_server *server, uint64_t after_ms);
 void mc_loop_ask(struct mc_server *server);
 bool mc_loop_answered(struct mc_server *server);
 
+/* An fd that is readable once `after_ms` have passed since mc_policy_alarm, unless that was called again; 0:
+ * never. For one thread that sets it (policy, before it runs code that may not return) and one that watches;
+ * without the lock. */
+int mc_policy_alarm_fd(struct mc_server *server);
+void mc_policy_alarm(struct mc_server *server, uint64_t after_ms);
+
 #endif

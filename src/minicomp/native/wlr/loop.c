@@ -100,6 +100,17 @@ void mc_loop_ask(struct mc_server *server)
     mc_loop_kick(server);
 }
 
+int mc_policy_alarm_fd(struct mc_server *server)
+{
+    return server->policy_alarm.fd;
+}
+
+void mc_policy_alarm(struct mc_server *server, uint64_t after_ms)
+{
+    uint64_t t_ns = after_ms != 0 ? mc_now_ns() + after_ms * MC_NSEC_PER_MSEC : 0;
+    mc_deadline_timer_fire(&server->policy_alarm, t_ns);
+}
+
 bool mc_loop_answered(struct mc_server *server)
 {
     return atomic_load(&server->answered) == atomic_load(&server->asked);

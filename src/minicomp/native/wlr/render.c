@@ -11,7 +11,7 @@
 
 void mc_render_wake(struct mc_server *server)
 {
-    mc_deadline_timer_fire(&server->render_timer); /* the thread sets it anew when it has looked */
+    mc_deadline_timer_fire(&server->render_timer, 1); /* the thread sets it anew when it has looked */
 }
 
 /* What the frame caused and the loop thread would otherwise have to wake up for. Flushing one client can fill
@@ -84,7 +84,7 @@ void mc_render_stop(struct mc_server *server)
         return;
     }
     atomic_store(&server->render_stop, true);
-    mc_deadline_timer_fire(&server->render_timer); /* without the lock */
+    mc_deadline_timer_fire(&server->render_timer, 1); /* without the lock */
     pthread_join(server->render_thread, NULL);
     server->render_running = false;
 }

@@ -28,6 +28,7 @@ struct mc_server *mc_server_create(bool lock_inherit)
     }
     server->terminate_fd = server->render_timer.fd = -1;
     int timer_error = mc_deadline_timer_open(&server->loop_timer, TFD_NONBLOCK);
+    int alarm_error = mc_deadline_timer_open(&server->policy_alarm, TFD_NONBLOCK);
     server->pacing.target_miss_rate = DEFAULT_MISS_RATE;
     server->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     server->ended_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -52,7 +53,7 @@ struct mc_server *mc_server_create(bool lock_inherit)
         free(server);
         return NULL;
     }
-    if (server->wake_fd < 0 || server->ended_fd < 0 || timer_error != 0 ||
+    if (server->wake_fd < 0 || server->ended_fd < 0 || timer_error != 0 || alarm_error != 0 ||
         mc_queue_init(&server->queue) != 0 || mc_clients_init(server) != 0) {
         mc_server_destroy(server);
         return NULL;
@@ -153,8 +154,8 @@ void mc_server_destroy(struct mc_server *server)
     mc_lock_finish(&server->lock);
     mc_lock_finish(&server->gate);
     mc_wait_close(&server->wait); /* open still when the loop thread did not start */
-    int fds[] = {server->wake_fd, server->ended_fd, server->terminate_fd, server->render_timer.fd,
-                 server->loop_timer.fd};
+    int fds[] = {server->wake_fd,         server->ended_fd,      server->terminate_fd,
+                 server->render_timer.fd, server->loop_timer.fd, server->policy_alarm.fd};
     for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
         if (fds[i] >= 0) {
             close(fds[i]);

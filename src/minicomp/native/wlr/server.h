@@ -148,6 +148,7 @@ struct mc_server {
     pthread_t loop_thread;
     bool loop_running;
     _Atomic uint64_t asked, answered; /* any thread: signs of life, idle_verbs.h */
+    struct mc_deadline_timer policy_alarm;
     struct mc_wait wait;
     struct mc_deadline_timer loop_timer;
     int ended_fd;     /* eventfd: the loop thread has returned */
@@ -343,8 +344,8 @@ bool mc_frames_finish(struct mc_server *server);
 bool mc_loop_renders(const struct mc_server *server);
 int mc_deadline_timer_open(struct mc_deadline_timer *timer, int flags);
 void mc_deadline_timer_set(struct mc_deadline_timer *timer, uint64_t t_ns);
-/* It fires at once. Any thread, also without the lock; whoever holds that may set it anew. */
-void mc_deadline_timer_fire(const struct mc_deadline_timer *timer);
+/* It fires then (1: at once). Any thread, also without the lock; whoever holds that may set it anew. */
+void mc_deadline_timer_fire(const struct mc_deadline_timer *timer, uint64_t t_ns);
 /* Some output's deadline_ns is another one. */
 void mc_deadlines_changed(struct mc_server *server);
 /* When a thread's work is over, and on the loop thread between two requests: sets the timer for what was
