@@ -85,6 +85,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--scene", action="append", default=[], choices=SCENES, help="with --vm: only this scene (repeatable)"
     )
+    parser.add_argument(
+        "--real-time", action="store_true", help="with --vm: on the host's clock, with KVM where there is one"
+    )
     parser.add_argument("--twice", action="store_true", help="with --vm: boot each image again and compare the figures")
     parser.add_argument(
         "--keep", type=Path, metavar="DIR", help="with --vm: the clients' logs and the run files to DIR"

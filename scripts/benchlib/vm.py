@@ -1,7 +1,8 @@
 """`scripts/bench --vm`: commit -> presented on real KMS, in virtual time (docs/performance.md, docs/vm.md).
 
 One boot a scene; in it every contender runs after the other on the same guest. Scenes boot side by side where the host
-has the CPUs: that changes how long it takes and no figure, since the guest's clock counts instructions.
+has the CPUs: that changes how long it takes and no figure, since the guest's clock counts instructions. With
+`--real-time` the same images run on the host's clock, one after the other.
 """
 
 from __future__ import annotations
@@ -16,23 +17,24 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from vmlab.errors import LabError
-from vmlab.virtual_time import VirtualRun, VirtualTime
+from vmlab.virtual_time import RealTime, VirtualRun, VirtualTime, kvm_boots
 
 from .checkout import CHECKOUT, CLIENTS, PROGRAM, check_built, obtain
 from .contenders import debian_version
 from .errors import BenchError
-from .vm_frames import measure, own_count
-from .vm_guest import PROGRAMS, RESULTS, SCENES, SETTLE_S, WINDOW, Contender, Scene, contenders, folder, script
+from .vm_frames import measure, own_count, stolen_share
+from .vm_guest import PROGRAMS, RESULTS, SCENES, WINDOW, Contender, Scene, contenders, folder, script, settle_s
 from .vm_report import render
 
 DISPLAY = "bochs-display"
 MEMORY = "2G"
 MEMORY_A_BOOT_KIB = 2_500_000
+REAL_TIME_CPUS = 2  # so that hogs, client and compositor run at once, as on a real machine
 SLOWEST_HZ = 30  # a guest's time limit: every contender at less than half the display's rate
 
 
@@ -58,13 +60,19 @@ class Plan:
 
 
 FULL = Plan("full", 1000, 3000, 500, 2000, tuple(SCENES))
+# minicomp against itself is a matter of virtual time: what tells the two apart is less than a host's noise.
+REAL_TIME = replace(FULL, scenes=tuple(name for name, scene in SCENES.items() if not scene.pairs))
 QUICK = Plan("quick", 200, 500, 200, 300, ("plain", "bimodal"))
 
 
 def run(options: argparse.Namespace) -> int:
     """The `--vm` part of the bench: measures or reads `--show`, prints; exit codes as benchlib.cli has them."""
-    plan = QUICK if options.quick else FULL
-    result = obtain(options, lambda: measure_all(plan, options.scene, options.keep, twice=options.twice), LabError)
+    plan = QUICK if options.quick else REAL_TIME if options.real_time else FULL
+    result = obtain(
+        options,
+        lambda: measure_all(plan, options.scene, options.keep, twice=options.twice, real_time=options.real_time),
+        LabError,
+    )
     if isinstance(result, int):
         return result
     print(render(result))
@@ -72,7 +80,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def measure_all(
-    plan: Plan, names: Sequence[str] = (), keep: Path | None = None, *, twice: bool = False
+    plan: Plan,
+    names: Sequence[str] = (),
+    keep: Path | None = None,
+    *,
+    twice: bool = False,
+    real_time: bool = False,
 ) -> dict[str, Any]:
     """All scenes of the plan, or those named. `keep`: a folder for the clients' logs and the run files."""
     pulse, hostile = CLIENTS / "pulse", CLIENTS / "hostile"
@@ -81,10 +94,13 @@ def measure_all(
     if shutil.which("sway") is None:
         raise BenchError("sway is not installed (Debian: apt-get install sway)")
     begin_s, tree = time.monotonic(), _tree()
+    clock = _real_time() if real_time else None
     scenes = [SCENES[name] for name in names or plan.scenes]
-    with ExitStack() as images, ThreadPoolExecutor(_boots_at_once()) as pool:
+    with ExitStack() as images, ThreadPoolExecutor(1 if clock else _boots_at_once()) as pool:
         # All before the first boot, so that an edit to the tree meanwhile is in none of them.
-        prepared = [images.enter_context(_image(scene, plan, everyone, str(pulse), str(hostile))) for scene in scenes]
+        prepared = [
+            images.enter_context(_image(scene, plan, everyone, str(pulse), str(hostile), clock)) for scene in scenes
+        ]
         jobs = [
             pool.submit(_scene, image, scene, plan, everyone, keep, twice)
             for image, scene in zip(prepared, scenes, strict=True)
@@ -92,6 +108,7 @@ def measure_all(
         done = [job.result() for job in jobs]
     return {
         "plan": plan.name,
+        "real_time": str(clock) if clock else None,
         "display": DISPLAY,
         "window": WINDOW,
         "sway": debian_version("sway"),
@@ -99,6 +116,10 @@ def measure_all(
         "host_s": time.monotonic() - begin_s,
         "scenes": done,
     }
+
+
+def _real_time() -> RealTime:
+    return RealTime(min(REAL_TIME_CPUS, len(os.sched_getaffinity(0))), kvm_boots())
 
 
 def _tree() -> str:
@@ -118,17 +139,20 @@ def _boots_at_once() -> int:
     return max(1, min(len(os.sched_getaffinity(0)), kib // MEMORY_A_BOOT_KIB))
 
 
-def _image(scene: Scene, plan: Plan, everyone: dict[str, Contender], pulse: str, hostile: str) -> VirtualTime:
+def _image(
+    scene: Scene, plan: Plan, everyone: dict[str, Contender], pulse: str, hostile: str, clock: RealTime | None
+) -> VirtualTime:
     total = sum(plan.counts(scene))
     taking_part = [everyone[name] for name in scene.contenders]
     return VirtualTime(
-        script(scene, taking_part, pulse, total),
+        script(scene, taking_part, pulse, total, real_time=clock is not None),
         programs=[*PROGRAMS, pulse, hostile, *{c.command[0] for c in taking_part}],
         results=[RESULTS],
-        timeout_s=SETTLE_S + len(taking_part) * (total / SLOWEST_HZ + 60),
+        timeout_s=settle_s(clock is not None) + len(taking_part) * (total / SLOWEST_HZ + 60),
         memory=MEMORY,
         display=DISPLAY,
         python=True,
+        real_time=clock,
     )
 
 
@@ -177,7 +201,11 @@ def _evaluate(ran: VirtualRun, results: str, contender: Contender, warm_up: int)
     own = None
     if contender.traced:
         own = own_count(gzip.decompress(ran.files[f"{results}/run.mct.gz"]), log, warm_up)
-    return asdict(measure(log, warm_up, own))
+    row = asdict(measure(log, warm_up, own))
+    before, after = (ran.files.get(f"{results}/{name}") for name in ("cpu-before", "cpu-after"))
+    if before is not None and after is not None:
+        row["stolen"] = stolen_share(before.decode(), after.decode())
+    return row
 
 
 def _keep(ran: VirtualRun, results: str, target: Path) -> None:

@@ -61,6 +61,7 @@ class Measured:
     discarded: int
     window: str  # the size that was shown
     own: OwnCount | None = None
+    stolen: float | None = None  # in real time: the share of the guest's CPU time that the host took
 
     @property
     def upper_rate(self) -> float:
@@ -127,6 +128,13 @@ def measure(log: str, warm_up: int, own: OwnCount | None = None) -> Measured:
         window=window,
         own=own,
     )
+
+
+def stolen_share(before: str, after: str) -> float:
+    """From two readings of /proc/stat's first line: the steal time in all CPU time between them (proc(5))."""
+    first, last = ([int(word) for word in line.split()[1:9]] for line in (before, after))
+    passed = [end - begin for begin, end in zip(first, last, strict=True)]
+    return passed[7] / max(sum(passed), 1)
 
 
 def own_count(run_file: bytes, log: str, warm_up: int) -> OwnCount:

@@ -23,6 +23,7 @@ TWO_OUTPUTS = "400x300"
 START_LIMIT_S = 30
 # So that what the guest's kernel does once after booting falls into nobody's frames. Idle time costs nothing.
 SETTLE_S = 40
+REAL_TIME_SETTLE_S = 10
 AS_USER = "/usr/bin/setpriv --reuid=1 --regid=1 --clear-groups"  # by its path: busybox has a lesser one
 ENVIRONMENT = {
     "HOME": "/run/session",
@@ -164,16 +165,21 @@ def folder(index: int) -> str:
     return f"{RESULTS}/{index}"
 
 
-def script(scene: Scene, taking_part: Sequence[Contender], pulse: str, frames: int) -> str:
+def settle_s(real_time: bool) -> int:
+    return REAL_TIME_SETTLE_S if real_time else SETTLE_S
+
+
+def script(scene: Scene, taking_part: Sequence[Contender], pulse: str, frames: int, *, real_time: bool = False) -> str:
     """The guest's program. A contender that fails leaves its exit code and its log, and the next one starts."""
-    lines = ["chmod 666 /run/seatd.sock", f"mkdir -p {RESULTS}", "unset WAYLAND_DISPLAY", f"sleep {SETTLE_S}"]
+    lines = ["chmod 666 /run/seatd.sock", f"mkdir -p {RESULTS}", "unset WAYLAND_DISPLAY"]
+    lines.append(f"sleep {settle_s(real_time)}")
     lines += [f"export {name}={shlex.quote(value)}" for name, value in ENVIRONMENT.items()]
     for index, contender in enumerate(taking_part):
-        lines += _one(scene, contender, folder(index), pulse, frames)
+        lines += _one(scene, contender, folder(index), pulse, frames, real_time)
     return "\n".join(lines) + "\n"
 
 
-def _one(scene: Scene, contender: Contender, results: str, pulse: str, frames: int) -> list[str]:
+def _one(scene: Scene, contender: Contender, results: str, pulse: str, frames: int, real_time: bool) -> list[str]:
     compositor = shlex.join(word.replace("{results}", results) for word in contender.command)
     client = [pulse, "--wait-s", str(START_LIMIT_S), "--frames", str(frames), "--size", WINDOW, "--app-id", APP_ID]
     client += ["--require-presentation", "--quiet", "--log", f"{results}/pulse.jsonl", *scene.client]
@@ -185,6 +191,8 @@ def _one(scene: Scene, contender: Contender, results: str, pulse: str, frames: i
     if neighbours:
         wait = f"until [ -S /run/session/{SOCKET} ]; do sleep 0.1; done"
         neighbours = [wait, *neighbours, f"sleep {CROWD_START_S}"]
+    # What the host took of the guest's CPUs meanwhile: nothing, in virtual time.
+    before, after = [[f"head -n 1 /proc/stat >{results}/cpu-{name}"] * real_time for name in ("before", "after")]
     hog = "sh -c 'while :; do :; done' & hogs=\"$hogs $!\""
     return [
         f"mkdir -p {results} && rm -rf /run/session && mkdir -m 700 /run/session",
@@ -194,8 +202,10 @@ def _one(scene: Scene, contender: Contender, results: str, pulse: str, frames: i
         "hogs=",
         *[hog] * scene.hogs,
         *neighbours,
+        *before,
         f"WAYLAND_DISPLAY={SOCKET} {AS_USER} {shlex.join(client)} 2>{results}/client.log",
         f"echo $? >{results}/code",
+        *after,
         '[ -n "$hogs" ] && kill $hogs',
         "kill $compositor; wait",
         f"gzip {results}/pulse.jsonl",

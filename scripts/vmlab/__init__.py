@@ -11,7 +11,7 @@ Standard library only: it must run before anything of the project is built. docs
 from .errors import CommandTimeout, GuestDied, LabError
 from .guest import Guest
 from .process import Completed, GuestProcess
-from .virtual_time import VirtualRun, VirtualTime, run_virtual_time
+from .virtual_time import RealTime, VirtualRun, VirtualTime, run_virtual_time
 
 __all__ = [
     "CommandTimeout",
@@ -20,6 +20,7 @@ __all__ = [
     "GuestDied",
     "GuestProcess",
     "LabError",
+    "RealTime",
     "VirtualRun",
     "VirtualTime",
     "run_virtual_time",

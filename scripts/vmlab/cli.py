@@ -134,6 +134,7 @@ def _virtual(options: argparse.Namespace) -> int:
         packages=options.package,
         gles2=options.gles2,
         display=options.display,
+        khugepaged=options.khugepaged,
     )
     sys.stdout.buffer.write(run.output)
     sys.stdout.flush()
@@ -195,6 +196,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--program", action="append", default=[], metavar="NAME", help="the same for a program and its libraries")
     add("--gles2", action="store_true", help="with --virtual-time: also put Mesa's GLES2 into the image")
     add("--display", default="bochs-display", metavar="DEVICE", help="with --virtual-time: or virtio-vga")
+    add("--khugepaged", action="store_true", help="with --virtual-time: leave khugepaged running, as the kernel has it")
     add("--result", action="append", default=[], metavar="GUEST=HOST", help="with --virtual-time: bring a file back")
     add("--fetch", action="store_true", help="only fill the cache")
     add("--refresh", action="store_true", help="empty the cache first")

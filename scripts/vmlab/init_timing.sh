@@ -22,6 +22,8 @@ done
 seatd -l error </dev/null >/run/seatd.log 2>&1 &
 until [ -S /run/seatd.sock ]; do usleep 1000; done
 . /lab.conf
+# A pass a day: none. docs/vm.md says why.
+[ "$LAB_KHUGEPAGED" = 1 ] || echo 86400000 >/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs
 read -r begin rest </proc/uptime
 cd "$LAB_CWD" || cd /
 # A limit in guest time: a command that waits for ever ends soon on the host's clock, since idle time is skipped.

@@ -4,10 +4,14 @@ One CPU, no 9p, a fixed real-time clock and seed, no address randomization: noth
 guest, so clocks read in it advance by what it executes. Two CPUs would run in turn on one thread anyway. The numbers
 are those of this emulated machine: they compare designs, they do not predict a kiosk's hardware.
 QEMU: https://www.qemu.org/docs/master/devel/tcg-icount.html
+
+`RealTime` boots the same image on the host's clock instead, for what an instruction clock cannot show: CPUs that
+truly run at once, and a machine that is late by itself.
 """
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import tarfile
@@ -38,6 +42,18 @@ EXIT_TIMED_OUT = (124, 137, 143)  # busybox' timeout passes on how the command e
 # Busy guest time costs more than host time; idle guest time costs nothing.
 HOST_SECONDS_PER_GUEST_SECOND = 10
 BOOT_ALLOWANCE_S = 120
+KVM_GAVE_UP = "KVM internal error"
+
+
+@dataclass(frozen=True)
+class RealTime:
+    """The machine of a run on the host's clock."""
+
+    cpus: int
+    kvm: bool
+
+    def __str__(self) -> str:
+        return f"{'KVM' if self.kvm else 'software emulation'}, {self.cpus} CPUs"
 
 
 @dataclass(frozen=True)
@@ -74,6 +90,8 @@ class VirtualTime:
         packages: Sequence[str] = (),
         gles2: bool = False,
         python: bool | None = None,
+        khugepaged: bool = False,
+        real_time: RealTime | None = None,
         tree: Path = TREE,
         store: LayerStore | None = None,
     ) -> None:
@@ -81,6 +99,7 @@ class VirtualTime:
 
         `programs` (by name or path, with libraries) and `files` are put into the image beside the command's own
         program; `results` are absolute guest paths to bring back. `python` None: when the command looks like it.
+        `khugepaged`: leave the kernel's collector of huge pages running (docs/vm.md says why it rests otherwise).
         """
         store = store or LayerStore()
         tools, self._qemu_root = store.layer(TOOLS), store.layer(QEMU)
@@ -102,10 +121,11 @@ class VirtualTime:
             image.add_python()
         if gles2:
             image.add_gles2()
-        _add_settings(image.archive, words, results, timeout_s, env or {}, tree)
+        _add_settings(image.archive, words, results, timeout_s, env or {}, tree, khugepaged)
         self._timeout_s = timeout_s
+        self._host_limit_s = BOOT_ALLOWANCE_S + (1 if real_time else HOST_SECONDS_PER_GUEST_SECOND) * timeout_s
         self._folder = Path(tempfile.mkdtemp(prefix="minicomp-vm-"))
-        self._arguments = _arguments(self._folder, found_kernel, memory, display, cmdline)
+        self._arguments = _arguments(self._folder, found_kernel, memory, display, cmdline, real_time)
         try:
             image.write(self._folder / "initrd")
         except BaseException:
@@ -123,7 +143,7 @@ class VirtualTime:
 
     def run(self) -> VirtualRun:
         begin_s = time.monotonic()
-        _boot(self._qemu_root, self._folder, self._arguments, self._timeout_s)
+        _boot(self._qemu_root, self._folder, self._arguments, self._host_limit_s)
         return _read_result(self._folder, time.monotonic() - begin_s, self._timeout_s)
 
 
@@ -134,10 +154,17 @@ def run_virtual_time(command: Sequence[str] | str, **options: Any) -> VirtualRun
 
 
 def _add_settings(
-    archive: Archive, words: Sequence[str], results: Sequence[str], timeout_s: float, env: dict[str, str], tree: Path
+    archive: Archive,
+    words: Sequence[str],
+    results: Sequence[str],
+    timeout_s: float,
+    env: dict[str, str],
+    tree: Path,
+    khugepaged: bool,
 ) -> None:
     settings = {
         "LAB_CWD": str(tree),
+        "LAB_KHUGEPAGED": "1" if khugepaged else "0",
         "LAB_TIMEOUT_S": f"{timeout_s:g}",
         "LAB_RESULTS": " ".join(result.partition("=")[0] for result in results),
     }
@@ -148,22 +175,44 @@ def _add_settings(
     archive.add_data("command.sh", (exports + "exec " + shlex.join(words) + "\n").encode())
 
 
-def _arguments(run: Path, kernel: Kernel, memory: str, display: str, cmdline: str) -> list[str]:
-    arguments = ["-nodefaults", "-no-user-config", "-no-reboot", "-machine", "q35,accel=tcg", "-cpu", "max"]
-    arguments += ["-m", memory, "-smp", "1", "-display", "none", "-vga", "none", "-device", display]
-    arguments += ["-icount", "shift=0,sleep=off", "-rtc", "base=2026-01-01T00:00:00,clock=vm", "-seed", "1"]
+def _arguments(
+    run: Path, kernel: Kernel, memory: str, display: str, cmdline: str, real_time: RealTime | None
+) -> list[str]:
+    arguments = ["-nodefaults", "-no-user-config", "-no-reboot", *_clock(real_time), "-m", memory]
+    arguments += ["-display", "none", "-vga", "none", "-device", display]
     arguments += ["-serial", f"file:{run}/console.log", "-serial", f"file:{run}/result.tar"]
     arguments += ["-kernel", str(kernel.image), "-initrd", str(run / "initrd")]
     return [*arguments, "-append", f"{CMDLINE} {cmdline}".strip()]
 
 
-def _boot(qemu_root: Path, run: Path, arguments: list[str], timeout_s: float) -> None:
-    qemu = Qemu(qemu_root, arguments, run / "qemu.log", run)
+def _clock(real_time: RealTime | None) -> list[str]:
+    """The CPUs and what their clocks count."""
+    if real_time is None:
+        virtual = ["-icount", "shift=0,sleep=off", "-rtc", "base=2026-01-01T00:00:00,clock=vm", "-seed", "1"]
+        return ["-machine", "q35,accel=tcg", "-cpu", "max", "-smp", "1", *virtual]
+    accelerator = ["-accel", "kvm", "-cpu", "host"] if real_time.kvm else ["-accel", "tcg,thread=multi", "-cpu", "max"]
+    return ["-machine", "q35", *accelerator, "-smp", str(real_time.cpus)]
+
+
+def kvm_boots() -> bool:
+    """Whether this machine's KVM boots the guest's kernel: some emulate what a stock kernel starts with, and fail."""
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return False
     try:
-        limit_s = BOOT_ALLOWANCE_S + HOST_SECONDS_PER_GUEST_SECOND * timeout_s
-        code = qemu.wait(limit_s)
-        if code is None:
-            raise CommandTimeout(f"the virtual-time run did not end within {limit_s:.0f} s of the host's time")
+        return run_virtual_time("true", timeout_s=30, real_time=RealTime(cpus=1, kvm=True)).code == 0
+    except GuestDied:
+        return False
+
+
+def _boot(qemu_root: Path, run: Path, arguments: list[str], limit_s: float) -> None:
+    qemu = Qemu(qemu_root, arguments, run / "qemu.log", run)
+    end_s = time.monotonic() + limit_s
+    try:
+        while (code := qemu.wait(1)) is None:
+            if KVM_GAVE_UP in qemu.messages():  # QEMU does not end then
+                raise GuestDied("this machine's KVM does not boot the guest's kernel")
+            if time.monotonic() > end_s:
+                raise CommandTimeout(f"the run did not end within {limit_s:.0f} s of the host's time")
         if code != 0:
             raise GuestDied(f"QEMU failed: {qemu.messages()}")
     finally:
@@ -179,7 +228,7 @@ def _read_result(run: Path, host_s: float, timeout_s: float) -> VirtualRun:
         code, begin, end = contents["result/status"].split()
     except (tarfile.TarError, KeyError, OSError) as error:
         tail = (run / "console.log").read_text(errors="replace").strip().splitlines()[-15:]
-        raise GuestDied(f"the virtual-time run gave no result ({error}): " + "\n".join(["", *tail])) from None
+        raise GuestDied(f"the run gave no result ({error}): " + "\n".join(["", *tail])) from None
     guest_s = float(end) - float(begin)
     output = contents["result/output"]
     if int(code) in EXIT_TIMED_OUT and guest_s >= timeout_s:

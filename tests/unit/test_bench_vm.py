@@ -112,6 +112,32 @@ def test_neighbours_connect_first_and_end_with_the_client(tmp_path: Path) -> Non
     assert text.count("kill $hogs") == 3
 
 
+def test_in_real_time_the_guest_settles_sooner_and_notes_what_the_host_took() -> None:
+    scene, everyone = vm_guest.SCENES["plain"], vm_guest.contenders("/x/minicomp", "/x/pulse", "/x/hostile")
+    virtual, real = (
+        vm_guest.script(scene, [everyone["sway"]], "/x/pulse", 10, real_time=real_time) for real_time in (False, True)
+    )
+    added = [line for line in real.splitlines() if line not in virtual.splitlines()]
+    assert [line.split()[0] for line in added] == ["sleep", "head", "head"]
+    lines = real.splitlines()
+    client = next(number for number, line in enumerate(lines) if "--require-presentation" in line)
+    assert lines.index(added[1]) == client - 1
+    assert lines.index(added[2]) == client + 2
+    before, after = "cpu  100 0 50 800 0 0 0 10 7 7", "cpu  160 0 60 820 0 0 0 20 9 9"
+    assert vm_frames.stolen_share(before, after) == pytest.approx(0.1)
+
+
+def test_in_real_time_minicomp_is_compared_with_sways_default() -> None:
+    def said(mine: Measured, default: Measured) -> str:
+        return vm_report.against_default({"minicomp": mine, "sway": default})
+
+    assert said(measured(2.0, misses=3), measured(26.0, misses=3)).endswith("pass")
+    assert said(measured(2.0, misses=4), measured(26.0, misses=3)).endswith("MISS")
+    assert said(measured(26.0), measured(26.0)).endswith("MISS")
+    # Of fewer frames, as many misses are a larger share.
+    assert said(measured(2.0, misses=3, frames=2000), measured(26.0, misses=3)).endswith("MISS")
+
+
 def test_neighbours_may_change_a_tenth() -> None:
     alone, beside = measured(2.0), measured(2.19)
     assert vm_report.difference("a", alone, "b", beside).endswith("pass")
@@ -182,3 +208,13 @@ def test_the_report_shows_both_units_failures_and_the_second_run() -> None:
     assert "sway 4/4 FAILED: exit code 2" in text
     assert "1 of 2 contenders differ, percentiles by 1.00% at most" in text
     assert "p50, refresh periods 0.1500 <= 0.18: pass" in text
+    rows = {name: row | {"stolen": 0.021} for name, row in scene["measured"].items()}
+    real = json.loads(json.dumps(head | {"real_time": "KVM, 2 CPUs", "scenes": [scene | {"measured": rows}]}))
+    text = vm_report.render(real)
+    assert "in the guest's real time (KVM, 2 CPUs)" in text
+    assert "virtual time" not in text
+    assert "1 CPU," not in text
+    line = next(line for line in text.splitlines() if line.startswith("minicomp  "))
+    assert line.split()[-2:] == ["1/2", "2.1%"]
+    assert "target: better than sway's default at no more misses" in text
+    assert "refresh periods 0.1500 <= 0.18" not in text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from vmlab import CommandTimeout, VirtualTime, run_virtual_time
+from vmlab import CommandTimeout, RealTime, VirtualTime, run_virtual_time
 
 pytestmark = [pytest.mark.vm, pytest.mark.slow]
 
@@ -42,3 +42,15 @@ def test_a_command_that_never_ends_meets_its_limit_in_guest_time() -> None:
     with pytest.raises(CommandTimeout, match=r"time limit of 300 s \(guest time\)") as caught:
         run_virtual_time("echo begun; sleep 100000", timeout_s=300)
     assert caught.value.output.startswith(b"begun\n")
+
+
+def test_khugepaged_rests_unless_it_is_asked_for() -> None:
+    asked = "cat /sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs"
+    assert run_virtual_time(asked).text == "86400000\n"
+    assert run_virtual_time(asked, khugepaged=True).text == "10000\n"  # the kernel's own
+
+
+def test_the_same_image_boots_on_the_hosts_clock() -> None:
+    run = run_virtual_time("nproc; sleep 3; exit 4", timeout_s=60, real_time=RealTime(cpus=2, kvm=False))
+    assert (run.code, run.text) == (4, "2\n")
+    assert 3 <= run.guest_s <= run.host_s
