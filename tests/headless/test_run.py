@@ -78,6 +78,11 @@ def test_exit_code_is_the_commands(runtime_dir: Path, command: list[str], code: 
             "/nonexistent/run.mct: cannot write the trace: No such file or directory",
         ),
         (["--set", "headless.latch_us=999999"], "latch_us must be shorter than a refresh"),
+        (
+            ["--set", "headless.outputs=[]"],
+            "headless.outputs: a list is not allowed; allowed: a list of at least one mode",
+        ),
+        (["--set", "keyboard.layout=xx"], 'keyboard.layout: xkb knows no layout "xx"'),
         (["--backend", "nested", "--clock", "step"], "backend.clock: the step clock needs the modelled display"),
     ],
 )

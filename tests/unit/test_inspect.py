@@ -280,6 +280,15 @@ def test_somebody_elses_process_is_refused_with_a_reason() -> None:
     assert "inspect 1: its file descriptors may not be seen (it belongs to root: " in done.stdout
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root has capabilities to give up")
+def test_root_without_ptrace_is_refused_and_not_shown_an_empty_table() -> None:
+    """The folder can be listed then, and no link in it read."""
+    program = ["setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace", sys.executable, "-m", "minicomp"]
+    done = subprocess.run([*program, "inspect", str(os.getpid())], capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stdout) == (ExitCode.UNAVAILABLE, "")
+    assert f"inspect {os.getpid()}: its file descriptors may not be seen" in done.stderr
+
+
 def test_a_gone_process_between_listing_and_reading() -> None:
     with pytest.raises(ConfigError):
         read_descriptors(4194304)

@@ -40,7 +40,7 @@ def explain(settings: KeyboardSettings) -> ConfigError:
     return ConfigError(
         "xkb refuses this combination of rules, model, layout, variant and options",
         where="keyboard",
-        todo="its reasons are in the log",
+        todo="its reasons are in the log with log.level=debug",
     )
 
 

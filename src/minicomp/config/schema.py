@@ -154,7 +154,9 @@ class IdleSettings(Section, frozen=True):
 class HeadlessSettings(Section, frozen=True):
     """The modelled display."""
 
-    outputs: tuple[ModeText, ...] = ("1280x720@60",)  # HEADLESS-1, HEADLESS-2, ...
+    outputs: Annotated[tuple[ModeText, ...], Meta(min_length=1, description="a list of at least one mode")] = (
+        "1280x720@60",  # HEADLESS-1
+    )  # and HEADLESS-2, ...
     latch_us: Annotated[
         int, Meta(ge=0, le=1_000_000, description="microseconds before vblank by which a frame must be committed")
     ] = 1000

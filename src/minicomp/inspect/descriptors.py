@@ -57,16 +57,16 @@ def read_descriptors(pid: int) -> list[Descriptor]:
     folder = f"/proc/{pid}/fd"
     try:
         numbers = sorted(int(name) for name in os.listdir(folder))
+        found = (_read_one(pid, number) for number in numbers)
+        return [descriptor for descriptor in found if descriptor is not None]
     except FileNotFoundError:
         raise ConfigError("there is no such process", where=f"inspect {pid}", todo="ps -e lists them") from None
-    except PermissionError:
+    except PermissionError:  # also of each fd, when the process has a capability that we have not
         raise PreconditionError(
             "its file descriptors may not be seen",
             where=f"inspect {pid}",
             todo=f"it belongs to {owner_name(pid)}: run this as that user or as root (ptrace access is needed)",
         ) from None
-    found = (_read_one(pid, number) for number in numbers)
-    return [descriptor for descriptor in found if descriptor is not None]
 
 
 def owner_name(pid: int) -> str:
@@ -110,7 +110,7 @@ def _read_one(pid: int, number: int) -> Descriptor | None:
     try:
         link = os.readlink(path)
         info = parse_fdinfo(_read_text(f"/proc/{pid}/fdinfo/{number}"))
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return None  # closed meanwhile
     flags = int(info.pop("flags", "0"), 8)
     kind = kind_of(link, info)

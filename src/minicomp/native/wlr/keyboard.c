@@ -384,15 +384,17 @@ int mc_seat_set_repeat(struct mc_server *server, int32_t rate_hz, int32_t delay_
 
 /* ---- life ---- */
 
-/* xkbcommon would write its complaints to standard error; the message does not name the file's line anyway.
- */
+/* xkbcommon would write its complaints to standard error, ten lines for one wrong name. When it makes no
+ * keymap the policy side finds out which name it was (keymap.py); what it goes on without only these lines
+ * tell. */
 static void log_xkb(struct xkb_context *context, enum xkb_log_level level, const char *format, va_list args)
 {
     struct mc_seat *seat = xkb_context_get_user_data(context);
     char text[MC_LOG_TEXT_MAX];
     vsnprintf(text, sizeof(text), format, args);
     text[strcspn(text, "\n")] = '\0';
-    mc_log(seat->server, level <= XKB_LOG_LEVEL_ERROR ? MC_LOG_WARNING : MC_LOG_DEBUG, "xkbcommon: %s", text);
+    bool goes_on = level <= XKB_LOG_LEVEL_ERROR && strstr(text, "ignored") != NULL;
+    mc_log(seat->server, goes_on ? MC_LOG_WARNING : MC_LOG_DEBUG, "xkbcommon: %s", text);
 }
 
 int mc_keyboard_init(struct mc_seat *seat)
