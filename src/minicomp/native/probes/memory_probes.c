@@ -120,6 +120,22 @@ static int open_walk_counter(void)
     return fd < 0 ? -errno : fd;
 }
 
+double mc_probe_cycle_ns(void)
+{
+    enum { SAMPLES = 20, ADDITIONS = 200000 };
+    double least = 1e9;
+    for (int s = 0; s < SAMPLES; s++) {
+        uint64_t sum = 0, began_ns = mc_now_ns();
+        for (int i = 0; i < ADDITIONS; i++) {
+            sum += 3;
+            __asm__ volatile("" : "+r"(sum)); /* each waits for the one before, and none is left out */
+        }
+        double ns = (double)(mc_now_ns() - began_ns) / ADDITIONS;
+        least = ns < least ? ns : least;
+    }
+    return least;
+}
+
 int mc_probe_chase_misses(int pages, uint32_t count, uint64_t *loads_ret, uint64_t *misses_ret)
 {
     int fd = open_walk_counter();

@@ -18,8 +18,12 @@ enum mc_probe_pages { MC_PROBE_PAGES_4K, MC_PROBE_PAGES_THP, MC_PROBE_PAGES_2M, 
 int mc_probe_chase(int pages, const uint32_t *counts, int count, int samples, uint32_t loads,
                    double *load_ns_ret);
 
-/* The same for `count` pages once, with the PMU's counter of data TLB misses that needed a page walk:
- * -ENOENT without a PMU. */
+/* What one cycle takes at the frequency that the CPU has now, in ns: additions that depend on each other;
+ * least of 20 samples. */
+double mc_probe_cycle_ns(void);
+
+/* The same as mc_probe_chase for `count` pages once, with the PMU's counter of data TLB misses that needed a
+ * page walk: -ENOENT without a PMU. */
 int mc_probe_chase_misses(int pages, uint32_t count, uint64_t *loads_ret, uint64_t *misses_ret);
 
 enum mc_probe_touch { MC_PROBE_TOUCH_ANONYMOUS, MC_PROBE_TOUCH_POPULATED, MC_PROBE_TOUCH_SHARED };
