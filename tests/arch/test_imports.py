@@ -64,6 +64,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "minicomp.lab.knobs",
         "minicomp.lab.pipeline",
         "minicomp.lab.probes",
+        "minicomp.lab.report.svg",  # a canvas and scales, no more
         "minicomp.native.probes",
         "minicomp.native.pure",
     ),

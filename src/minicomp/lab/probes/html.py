@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
-import re
 from html import escape
 from typing import Any
 
-from minicomp.lab.probes.probe import SECTIONS, Curve, Probe, Result, Verdict
+from minicomp.lab.probes.picture import CSS, as_svg
+from minicomp.lab.probes.probe import SECTIONS, Probe, Result, Verdict
 from minicomp.lab.probes.statements import Answer, answers
 from minicomp.lab.probes.text import number_lines, tally
 
@@ -34,7 +33,7 @@ td:last-child { font-size: .85rem; overflow-wrap: anywhere; }
 .yes { background: #d5efd8; } .no { background: #ffe2b8; } .untested { background: #e4e4e4; }
 .small { color: #666; font-size: .85rem; margin: .2rem 0; }
 figure { margin: 0; }
-svg { max-width: 100%; height: auto; }
+svg { width: 100%; max-width: 640px; height: auto; }
 """
 
 
@@ -45,7 +44,7 @@ def as_html(report: dict[str, Any], results: list[tuple[Probe, Result]]) -> str:
         where += ", quick"
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>",
-        f"<title>Kernel claims on {escape(machine['kernel'])}</title><style>{_STYLE}</style>",
+        f"<title>Kernel claims on {escape(machine['kernel'])}</title><style>{_STYLE}{CSS}</style>",
         f"<h1>What holds on this machine</h1><p>{escape(where)}</p>",
         f"<p>{escape(tally(results))}</p>",
     ]
@@ -82,35 +81,8 @@ def _article(probe: Probe, result: Result) -> str:
         f"<p>Needed: {escape(result.needed)}</p>" if result.needed else "",
         f"<pre>{escape(result.error)}</pre>" if result.error else "",
         f"<pre>{escape(numbers)}</pre>" if numbers else "",
-        *(_picture(curve) for curve in result.curves),
+        *(as_svg(curve) for curve in result.curves),
         f"<p class=small>Method: {escape(probe.method)}</p><p class=small>minicomp: {escape(probe.used_by)}</p>"
         "</article>",
     ]
     return "".join(parts)
-
-
-def _picture(curve: Curve) -> str:
-    """The curve as SVG."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 3.2), layout="constrained")
-    axes = figure.subplots()
-    for name, points in curve.series.items():
-        axes.plot([x for x, _ in points], [y for _, y in points], marker="o", markersize=3, label=name)
-    axes.set(title=curve.title, xlabel=curve.x_label, ylabel=curve.y_label)
-    if curve.log_x:
-        axes.set_xscale("log")
-    if curve.log_y:
-        axes.set_yscale("log")
-    else:
-        axes.set_ylim(bottom=0)
-    axes.grid(alpha=0.3)
-    if len(curve.series) > 1:
-        axes.legend()
-    drawn = io.StringIO()
-    figure.savefig(drawn, format="svg")
-    # Of an SVG file, the element alone; ids are the figure's own and would clash.
-    text = drawn.getvalue()[drawn.getvalue().index("<svg") :]
-    unique = f"c{abs(hash(curve.title)):x}-"
-    text = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{unique}", text)
-    return f"<figure role=img aria-label='{escape(curve.title)}'>{text}</figure>"
