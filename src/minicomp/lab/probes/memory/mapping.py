@@ -7,6 +7,7 @@ import os
 import threading
 from pathlib import Path
 
+from minicomp.lab.knobs.syscalls import prctl
 from minicomp.lab.probes.calls import check
 from minicomp.lab.probes.memory.pages import address, pagemap
 from minicomp.lab.probes.probe import Budget, Number, Probe, Result, holds
@@ -16,6 +17,7 @@ PAGE = 4096
 PAGES = 64
 MIB = 1 << 20
 LARGE = 48 * MIB
+PR_SET_THP_DISABLE = 41
 """More than malloc's threshold for mmap ever grows to (32 MiB)."""
 
 
@@ -113,6 +115,7 @@ def measure_heap(budget: Budget) -> Result:
 
 
 def measure_populate(budget: Budget) -> Result:
+    prctl(PR_SET_THP_DISABLE, 1)  # it is about small pages, and dies with the process
     pages = budget.pick(4096, 16384)
     numbers, middle = [], {}
     for name, kind in (
