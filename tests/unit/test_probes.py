@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import time
+import xml.etree.ElementTree
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from minicomp import cli
 from minicomp.errors import ConfigError, ExitCode
 from minicomp.lab.probes import runner
 from minicomp.lab.probes.command import as_table
+from minicomp.lab.probes.picture import HEIGHT, WIDTH, as_svg
 from minicomp.lab.probes.probe import (
     SECTIONS,
     Budget,
@@ -204,3 +207,16 @@ def test_a_probe_that_failed_shows_in_the_exit_code(
     monkeypatch.setattr(command, "choose", lambda wanted: [probe_of(fail)])
     assert cli.main(["lab", "probe", "p", "--quick"]) == ExitCode.INTERNAL
     assert "1 of the probes FAILED" in capsys.readouterr().out
+
+
+def test_a_curve_is_drawn_within_its_frame_with_axes_and_names() -> None:
+    series = {"one": [(1.0, 2.0), (10.0, 40.0), (100.0, 30.0)], "two & more": [(1.0, 3.0), (100.0, 3.0)]}
+    drawn = as_svg(Curve("a title", "pages", "ns", series, log_x=True, log_y=True))
+    element = xml.etree.ElementTree.fromstring(drawn.replace("<figure class=curve>", "").replace("</figure>", ""))
+    texts = {text.text for text in element.iter("text")}
+    assert {"a title", "pages", "ns", "one", "two & more", "1", "10", "100"} <= texts
+    lines = [path.get("d", "") for path in element.iter("path") if path.get("class") in ("s0", "s1")]
+    places = [tuple(map(float, word.split())) for line in lines for word in re.split("[ML]", line) if word]
+    assert len(places) == 3 + 2 + 2 * 2  # the curves' points, and two strokes beside their names
+    assert all(0 <= x <= WIDTH and 0 <= y <= HEIGHT for x, y in places)
+    assert as_svg(Curve("t", "x", "y", {})) == ""
