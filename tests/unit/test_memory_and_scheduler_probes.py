@@ -73,10 +73,10 @@ SCANNED = f"{pages.THP}/khugepaged/pages_to_scan"
 def hang(budget: Budget) -> Result:
     place = advice.memory_cgroup()
     assert place is not None
-    with changed({SCANNED: "4097"}, [place[0]]):
+    with changed({SCANNED: "4097"}, [place.path]):
         assert read_setting(SCANNED) == "4097"
-        (Path(place[0]) / "cgroup.procs").write_text(str(os.getpid()))
-        Path(os.environ["MINICOMP_TEST_GROUP"]).write_text(place[0])
+        (Path(place.path) / "cgroup.procs").write_text(str(os.getpid()))
+        Path(os.environ["MINICOMP_TEST_GROUP"]).write_text(place.path)
         time.sleep(60)
     return holds("")
 

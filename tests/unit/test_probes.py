@@ -16,6 +16,7 @@ import pytest
 from minicomp import cli
 from minicomp.errors import ConfigError, ExitCode
 from minicomp.lab.probes import runner
+from minicomp.lab.probes.bpf.programs import reason
 from minicomp.lab.probes.command import as_table
 from minicomp.lab.probes.picture import HEIGHT, WIDTH, as_svg
 from minicomp.lab.probes.probe import (
@@ -31,6 +32,7 @@ from minicomp.lab.probes.probe import (
     holds,
 )
 from minicomp.lab.probes.registry import all_probes, choose
+from minicomp.lab.probes.settings import changed, controller
 
 ALWAYS = {
     "bpf-core": Verdict.HOLDS,
@@ -220,3 +222,31 @@ def test_a_curve_is_drawn_within_its_frame_with_axes_and_names() -> None:
     assert len(places) == 3 + 2 + 2 * 2  # the curves' points, and two strokes beside their names
     assert all(0 <= x <= WIDTH and 0 <= y <= HEIGHT for x, y in places)
     assert as_svg(Curve("t", "x", "y", {})) == ""
+
+
+REFUSED = """\
+1: (79) r0 = *(u64 *)(r1 +0)
+R1 invalid mem access 'scalar'
+"""
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        "",
+        "\nVerification failed: Register Type Safety: Invalid dereference\n\nSuggestion:\n  Preserve a pointer.\n\n",
+        "cur state: R10=fp0\nold state: R10=fp0\n",
+    ],
+)
+def test_the_verifiers_reason_is_found_before_its_explanations(after: str) -> None:
+    assert reason(f"{REFUSED}{after}processed 2 insns (limit 1000000)\n") == "R1 invalid mem access 'scalar'"
+
+
+def test_a_controller_is_asked_for_only_where_it_is_missing(tmp_path: Path) -> None:
+    file = tmp_path / "cgroup.subtree_control"
+    file.write_text("cpu memory\n")
+    assert controller(str(tmp_path), "memory") == {}
+    assert controller(str(tmp_path), "cpuset") == {str(file): "+cpuset"}
+    with changed(controller(str(tmp_path), "cpuset")):
+        assert file.read_text() == "+cpuset"
+    assert file.read_text() == "-cpuset"

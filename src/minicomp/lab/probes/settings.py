@@ -25,13 +25,25 @@ def read_setting(path: str | Path) -> str:
     return text
 
 
+_CONTROLLERS = "cgroup.subtree_control"
+
+
+def controller(mount: str, name: str) -> dict[str, str]:
+    """What `changed` has to write so that new groups below a cgroup v2's root have the controller; {} if they do."""
+    file = f"{mount}/{_CONTROLLERS}"
+    return {} if name in Path(file).read_text().split() else {file: f"+{name}"}
+
+
 @contextmanager
 def changed(values: Mapping[str, str], cgroups: Sequence[str] = ()) -> Iterator[None]:
     """Writes `values` into kernel files and creates `cgroups`; both are undone at the end, whatever ends it.
 
     Raises OSError when one is refused; those before it are undone as well.
     """
-    old = {path: read_setting(path) for path in values}
+    old = {
+        path: value.replace("+", "-") if path.endswith(_CONTROLLERS) else read_setting(path)
+        for path, value in values.items()
+    }
     reading, writing = os.pipe()
     guardian = os.fork()
     if guardian == 0:

@@ -20,11 +20,13 @@ EVENT_SOURCES = Path("/sys/bus/event_source/devices")
 _LOG_BYTES = 1 << 20
 _STATISTICS = ("processed ", "verification time", "stack depth", "cur state:", "old state:")
 """What the verifier writes after its reason."""
+_EXPLANATION = "\nVerification failed:"
+"""Since Linux 7: what was wrong, where, how it came to that, what to do, in many lines."""
 
 
 def reason(log: str) -> str:
     """Why the verifier refused: its last line before the statistics; "" when it said nothing."""
-    lines = [line for line in log.splitlines() if line and not line.startswith(_STATISTICS)]
+    lines = [line for line in log.partition(_EXPLANATION)[0].splitlines() if line and not line.startswith(_STATISTICS)]
     return lines[-1] if lines else ""
 
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from ctypes.util import find_library
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from minicomp.lab.probes.memory.pages import address, madvise
 from minicomp.lab.probes.probe import Budget, Missing, Number, Probe, Result, cannot_test, holds
 from minicomp.lab.probes.processes import slowness
 from minicomp.lab.probes.requirements import root
-from minicomp.lab.probes.settings import changed
+from minicomp.lab.probes.settings import changed, controller
 from minicomp.native.probes import ffi, lib
 
 PAGE = 4096
@@ -74,34 +75,42 @@ def measure_cost(budget: Budget) -> Result:
     return holds(seen, *dontneed, *free, when=fits)
 
 
-def memory_cgroup() -> tuple[str, str, str] | None:
-    """A folder for a new group with the memory controller, its file with the limit, and the group we are in now."""
+@dataclass(frozen=True)
+class MemoryGroup:
+    """A folder for a new group, its file with the limit, the group we are in now, what is to be set for it."""
+
+    path: str
+    limit: str
+    before: str
+    settings: dict[str, str]
+
+
+def memory_cgroup() -> MemoryGroup | None:
     own = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
     for line in Path("/proc/self/mounts").read_text().splitlines():
         _, mount, kind, options, *_ = line.split()
         name = f"{mount}/minicomp-probe-{os.getpid()}"
         if kind == "cgroup" and "memory" in options.split(","):
             (now,) = (path for _, controllers, path in own if "memory" in controllers.split(","))
-            return name, "memory.limit_in_bytes", mount + now
-        if kind == "cgroup2" and "memory" in (Path(mount) / "cgroup.subtree_control").read_text().split():
+            return MemoryGroup(name, "memory.limit_in_bytes", mount + now, {})
+        if kind == "cgroup2" and "memory" in (Path(mount) / "cgroup.controllers").read_text().split():
             (now,) = (path for number, _, path in own if number == "0")
-            return name, "memory.max", mount + now
+            return MemoryGroup(name, "memory.max", mount + now, controller(mount, "memory"))
     return None
 
 
 def has_memory_cgroup() -> Missing | None:
     if memory_cgroup() is None:
-        return Missing("no memory controller for new cgroups", "a mounted memory cgroup (v1, or v2 with it enabled)")
+        return Missing("no cgroup with the memory controller", "a mounted memory cgroup")
     return None
 
 
 def measure_pressure(budget: Budget) -> Result:
     place = memory_cgroup()
     assert place is not None
-    group, limit, before = place
-    with changed({}, [group]):
-        (Path(group) / limit).write_text(str(LIMIT))
-        (Path(group) / "cgroup.procs").write_text(str(os.getpid()))
+    with changed(place.settings, [place.path]):
+        (Path(place.path) / place.limit).write_text(str(LIMIT))
+        (Path(place.path) / "cgroup.procs").write_text(str(os.getpid()))
         try:
             with filled(FREED) as area, anonymous(PRESSURE) as other:
                 area.madvise(mmap.MADV_FREE)
@@ -112,7 +121,7 @@ def measure_pressure(budget: Budget) -> Result:
                 rewritten = sum(area[offset] == 0x5A for offset in range(0, FREED // 4, PAGE))
                 kept = sum(area[offset] == 0xA5 for offset in range(FREED // 4, FREED, PAGE))
         finally:
-            (Path(before) / "cgroup.procs").write_text(str(os.getpid()))
+            (Path(place.before) / "cgroup.procs").write_text(str(os.getpid()))
     again, rest = FREED // 4 // PAGE, FREED // PAGE * 3 // 4
     seen = (
         f"in a cgroup of {LIMIT // MIB} MiB, after {PRESSURE // MIB} MiB of other pages: of {rest} pages given back, "

@@ -20,6 +20,8 @@ FRAGMENT_MIB = {True: 192, False: 896}
 """What the probe may fill to make free memory fragmented, quick or not: more than is free in large blocks."""
 BEYOND_MIB, SPARED_MIB = 64, 96
 """Filled besides what is free in large blocks; available memory that is left to others at the peak."""
+SPANS = 96
+"""Of 2 MiB, faulted in: more than what is left in large blocks."""
 COUNTED = ("thp_fault_alloc", "thp_fault_fallback", "compact_stall")
 KHUGEPAGED = f"{THP}/khugepaged"
 
@@ -135,16 +137,18 @@ def _events() -> list[int]:
 
 
 def measure_defrag(budget: Budget) -> Result:
-    free_mib = large_free_mib()
-    fill_mib = free_mib + BEYOND_MIB
-    if fill_mib > FRAGMENT_MIB[budget.quick]:
+    free_mib, room_mib = large_free_mib(), available_mib() - SPARED_MIB
+    if free_mib + BEYOND_MIB > FRAGMENT_MIB[budget.quick]:
         why = f"{free_mib:,} MiB are free in blocks of 2 MiB and more, so no fault has to defragment anything"
         most = FRAGMENT_MIB[budget.quick] - BEYOND_MIB
         return cannot_test(why, f"less than {most} MiB of it: scripts/vm --memory 1G (without --quick)")
-    if available_mib() < fill_mib + SPARED_MIB:
-        return cannot_test(f"{fill_mib} MiB had to be filled of {available_mib()} that are available", "more memory")
+    fill_mib, count = min(free_mib + BEYOND_MIB, room_mib), SPANS
+    if free_mib - fill_mib > count:
+        return cannot_test(
+            f"{free_mib} MiB had to be filled, with {room_mib} to spare", "more memory that is available"
+        )
     Path("/proc/self/oom_score_adj").write_text("1000")  # if anybody has to go, it is the probe
-    count, rounds = 24, budget.pick(1, 4)
+    rounds = budget.pick(1, 4)
     taken: dict[str, list[float]] = {"always": [], "defer+madvise": []}
     events = {mode: [0, 0, 0] for mode in taken}
     for _ in range(rounds):
@@ -214,7 +218,7 @@ PROBES = (
         statement="When THP hurts: THP compaction can cause latency spikes (the kernel pauses to defragment physical "
         "memory).",
         method="All that is free in large blocks, and 64 MiB more, is filled with small pages, and every second given back; "
-        "then 24 unadvised spans of 2 MiB are faulted in, with defrag always and defer+madvise (restored), in turn. At most "
+        "then 96 unadvised spans of 2 MiB are faulted in, with defrag always and defer+madvise (restored), in turn. At most "
         "896 MiB, so in a small VM. Holds: the 95th percentile is lower with the latter.",
         used_by=_USE,
         requires=(root, has_thp),

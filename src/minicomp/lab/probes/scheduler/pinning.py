@@ -10,7 +10,7 @@ from minicomp.lab.probes.calls import check
 from minicomp.lab.probes.probe import Budget, Missing, Number, Probe, Result, holds
 from minicomp.lab.probes.requirements import cpus, root
 from minicomp.lab.probes.scheduler.load import busy, one_cpu
-from minicomp.lab.probes.settings import changed
+from minicomp.lab.probes.settings import changed, controller
 from minicomp.native.probes import ffi, lib
 
 SETS = {"1 MiB": 1 << 20, "16 MiB": 16 << 20}
@@ -56,7 +56,8 @@ def measure_cpuset(budget: Budget) -> Result:
     assert hierarchy is not None
     cpu, group = one_cpu(), f"minicomp-probe-{os.getpid()}"
     before = hierarchy.group_of(os.getpid())
-    with changed({}, [hierarchy.path(group)]):
+    settings = controller(hierarchy.mount, "cpuset") if hierarchy.version == 2 else {}
+    with changed(settings, [hierarchy.path(group)]):
         try:
             mems = hierarchy.read("", "cpuset.mems" if hierarchy.version == 1 else "cpuset.mems.effective")
             hierarchy.write(group, "cpuset.cpus", str(cpu))
