@@ -218,7 +218,10 @@ def test_outputs_are_set_plugged_and_broken(running: Running) -> None:
     running.instance.wait_for(lambda: len(running.instance.policy.outputs) == 1, "it to go")
     assert "HEADLESS-1" in refused(NOT_FOUND, call, "output.set", output="HEADLESS-2", scale=1)
     refused(INVALID_PARAMS, call, "output.set", output="HEADLESS-1", scale=0)
-    refused(INVALID_PARAMS, call, "output.set", output="HEADLESS-1", mode="rubbish")
+    said = refused(INVALID_PARAMS, call, "output.set", output="HEADLESS-1", mode="rubbish")
+    assert said.startswith(
+        'output.set: mode: "rubbish" is not allowed; allowed: "preferred", "highest-refresh", or a mode'
+    )
     refused(INVALID_PARAMS, call, "output.plug", mode="rubbish")
     refused(INVALID_PARAMS, call, "output.fault", output="HEADLESS-1", vblanks=-1)
 

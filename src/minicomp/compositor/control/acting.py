@@ -188,4 +188,8 @@ def _settings(before: Any, changes: dict[str, Any]) -> OutputSettings:
     try:
         return convert({**current, **changes}, OutputSettings)
     except ValidationError as error:
-        raise RpcError(INVALID_PARAMS, f"output.set: {error}") from None
+        from minicomp.config.explain import explained
+        from minicomp.config.overrides import Override
+
+        given = [Override((name,), value, "output.set") for name, value in changes.items()]
+        raise RpcError(INVALID_PARAMS, str(explained(str(error), changes, "", None, given, OutputSettings))) from None
