@@ -21,6 +21,8 @@ from minicomp.native.probes import ffi, lib
 
 CLIENT = Path(__file__).resolve().parents[5] / "build/clients/pulse"
 SETTLE_MS = 1300
+EMULATED = 2.5
+"""Stopping at each system call costs an emulated CPU so many times more than its slowness says."""
 BUDGET_CALLS = 40
 """System calls a frame, all threads of the compositor: docs/performance.md."""
 BUDGET_DRM = 4
@@ -64,20 +66,21 @@ def count(count_ms: int) -> Counted:
 
 
 class _Failed(Exception):
-    """minicomp ended early."""
+    """minicomp ended early, or had not got as far as its trace."""
 
 
 def _count(backend: str, count_ms: int, folder: Path) -> Counted:
     file = folder / "run.mct"
     command = [sys.executable, "-m", "minicomp", "run", "--backend", backend, "--trace", str(file)]
-    command += ["--set", "backend.renderer=pixman", "--", str(CLIENT), "--duration-s", "30", "--quiet"]
+    settle_s = SETTLE_MS / 1000 * (slowness() * EMULATED if slowness() > 1 else 1)
+    command += ["--set", "backend.renderer=pixman", "--", str(CLIENT), "--quiet"]
+    command += ["--duration-s", f"{30 + settle_s:.0f}"]
     words = [ffi.new("char[]", word.encode()) for word in command]
     counts = ffi.new("struct mc_frame_counts *")
     with (folder / "log").open("wb") as log:
-        lib.mc_frame_count(
-            ffi.new("char *[]", [*words, ffi.NULL]), log.fileno(), int(SETTLE_MS * slowness()), count_ms, counts
-        )
-    if not counts.end_ns or not counts.begin_ns:
+        argv = ffi.new("char *[]", [*words, ffi.NULL])
+        lib.mc_frame_count(argv, log.fileno(), int(settle_s * 1000), count_ms, counts)
+    if not counts.end_ns or not counts.begin_ns or not file.exists():
         raise _Failed
     run = read_run(file)
     point, t_ns = run.column("point"), run.column("t_ns")
