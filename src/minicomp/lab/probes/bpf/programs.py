@@ -18,7 +18,7 @@ ARRAY, RINGBUF = 2, 27
 PERF_TYPE_HARDWARE, PERF_TYPE_SOFTWARE, PERF_TYPE_TRACEPOINT = 0, 1, 2
 EVENT_SOURCES = Path("/sys/bus/event_source/devices")
 _LOG_BYTES = 1 << 20
-_STATISTICS = ("processed ", "verification time", "stack depth", "cur state:", "old state:")
+_STATISTICS = ("processed ", "subprog ", "verification time", "stack depth", "cur state:", "old state:")
 """What the verifier writes after its reason."""
 _EXPLANATION = "\nVerification failed:"
 """Since Linux 7: what was wrong, where, how it came to that, what to do, in many lines."""
