@@ -131,7 +131,7 @@ DOCUMENT: dict[int, Lines] = {
         ("System calls an operation: two with epoll, none to one with io_uring in batches", "io-uring-syscalls"),
         ("A compositor could batch its DRM ioctls through it", "io-uring-drm-ioctls"),
         ("It is newer, and its security is still being hardened", "io-uring-hardening"),
-        ("It could replace epoll in a compositor, with marginal benefit", "io-uring-round-trip"),
+        ("It could replace epoll in a compositor, with marginal benefit", "io-uring-round-trip io-uring-own-loop"),
         ("The real win is for programs with much storage I/O", "io-uring-storage"),
         ("With SQPOLL a thread of the kernel takes submissions, without a system call", "io-uring-sqpoll"),
         ("sq_thread_idle: the thread is killed after that time without work", "io-uring-sqpoll-idle"),

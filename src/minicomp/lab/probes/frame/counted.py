@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from minicomp.lab.pipeline.runfile import Run, read_run
 from minicomp.lab.pipeline.sequence import frame_sequence
 from minicomp.lab.probes.probe import Budget, Missing, Number, Probe, Result, cannot_test, holds
 from minicomp.lab.probes.processes import slowness
+from minicomp.lab.probes.requirements import cards
 from minicomp.native.probes import ffi, lib
 
 CLIENT = Path(__file__).resolve().parents[5] / "build/clients/pulse"
@@ -55,12 +57,12 @@ def has_client() -> Missing | None:
     return None if CLIENT.exists() else Missing("the client build/clients/pulse is not built", "scripts/setup --tests")
 
 
-def count(count_ms: int) -> Counted:
-    """On the display where there is one that nobody has, else headless. RuntimeError when minicomp fails."""
+def count(count_ms: int, settings: Sequence[str] = (), backends: Sequence[str] = ()) -> Counted:
+    """On the display where there is one that nobody has, else headless; with these `--set`. RuntimeError when it fails."""
     said = ""
-    for backend in ["drm"] * bool(list(Path("/dev/dri").glob("card*"))) + ["headless"]:
+    for backend in backends or ["drm"] * bool(cards()) + ["headless"]:
         with tempfile.TemporaryDirectory() as folder, suppress(_Failed):
-            return _count(backend, count_ms, Path(folder))
+            return _count(backend, count_ms, Path(folder), settings)
         said += f" {backend} failed;"
     raise RuntimeError(f"minicomp could not be counted:{said}")
 
@@ -69,11 +71,12 @@ class _Failed(Exception):
     """minicomp ended early, or had not got as far as its trace."""
 
 
-def _count(backend: str, count_ms: int, folder: Path) -> Counted:
+def _count(backend: str, count_ms: int, folder: Path, settings: Sequence[str]) -> Counted:
     file = folder / "run.mct"
     command = [sys.executable, "-m", "minicomp", "run", "--backend", backend, "--trace", str(file)]
     settle_s = SETTLE_MS / 1000 * (slowness() * EMULATED if slowness() > 1 else 1)
-    command += ["--set", "backend.renderer=pixman", "--", str(CLIENT), "--quiet"]
+    command += [word for setting in ("backend.renderer=pixman", *settings) for word in ("--set", setting)]
+    command += ["--", str(CLIENT), "--quiet"]
     command += ["--duration-s", f"{30 + settle_s:.0f}"]
     words = [ffi.new("char[]", word.encode()) for word in command]
     counts = ffi.new("struct mc_frame_counts *")
