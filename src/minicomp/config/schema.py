@@ -254,7 +254,9 @@ class TrustSettings(Section, frozen=True):
 class LimitSettings(Section, frozen=True):
     """What one client may hold before it is disconnected, so that the others do not notice it."""
 
-    fds_per_client: Annotated[int, Meta(ge=8, le=65536, description="8 to 65536 file descriptors a second")] = 4096
+    fds_per_client: Annotated[
+        int, Meta(ge=8, le=65536, description="8 to 65536 file descriptors, within a second and held at once")
+    ] = 4096
     unread_bytes_per_client: Annotated[
         int, Meta(ge=4096, le=1 << 30, description="4096 to 1073741824 bytes that the client has not read")
     ] = 1 << 20
