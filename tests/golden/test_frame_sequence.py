@@ -6,10 +6,11 @@ import xml.etree.ElementTree
 from pathlib import Path
 
 import pytest
-from scenarios import SCENARIOS
+from scenarios import MS, SCENARIOS, Output, Trace, asap_frames, surface_entry
 
 from minicomp import cli
 from minicomp.errors import ExitCode
+from minicomp.lab.pipeline.points import Point
 
 EXPECTED = """\
 frame 3 of HEADLESS-1, pulse
@@ -54,3 +55,20 @@ def test_a_file_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFix
     assert cli.main(["trace", "frame", str(file), "--frame", "3", option, str(out)]) == ExitCode.UNAVAILABLE
     said = capsys.readouterr().err
     assert str(out) in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize(("pid", "shown"), [(5007, True), (1, False)])
+def test_the_buffers_descriptor_came_before_the_frame(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], pid: int, shown: bool
+) -> None:
+    """A line before the frame's first, with a negative time; another client's descriptors are not shown."""
+    trace, output = Trace(), Output()
+    asap_frames(trace, output, 7, 20)
+    trace.add(output.vblank_ns(0) + MS, Point.FD_RECEIVED, arg=2, surface=3)
+    client = {"type": "client", "id": 3, "name": "client 3", "pid": pid}
+    file = trace.write(tmp_path / "run.mct", [output.entry, surface_entry(7, "pulse"), client])
+    assert cli.main(["trace", "frame", str(file), "--frame", "3"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    words = "Kernel -> minicomp    recvmsg + SCM_RIGHTS (2 descriptors), once"
+    assert [line.strip().startswith("-") and line.endswith(words) for line in lines[1:3]] == [shown, False]
+    assert any(line.startswith("  0.000 ms") or "  0.000 ms  " in line for line in lines)
