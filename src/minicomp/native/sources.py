@@ -12,6 +12,10 @@ COMPILE_ARGS = [
     "-std=gnu11",
     "-O2",
     "-g",
+    # Each module is one library with one door (PyInit): its own functions are called and its thread-locals found directly.
+    "-fvisibility=hidden",
+    "-ftls-model=initial-exec",
+    "-fno-plt",
     "-Wall",
     "-Wextra",
     "-Werror",

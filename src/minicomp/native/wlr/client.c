@@ -23,6 +23,7 @@
 
 #define MAX_PRIVILEGED 32
 #define PATH_BYTES 4096
+#define FLUSH_ALL_NS (100 * MC_NSEC_PER_MSEC)
 #define RESERVED_FDS 256 /* of RLIMIT_NOFILE, for connections, outputs, devices and our own */
 
 struct rule {
@@ -122,6 +123,7 @@ static void handle_client_destroy(struct wl_listener *listener, void *data)
     }
     mc_unlisten(&client->destroy);
     wl_list_remove(&client->link);
+    wl_list_remove(&client->flush_link);
     free(client);
 }
 
@@ -160,6 +162,7 @@ static void handle_client_created(struct wl_listener *listener, void *data)
     client->destroy.notify = handle_client_destroy;
     wl_client_add_destroy_listener(wl_client, &client->destroy);
     wl_list_insert(&server->clients, &client->link);
+    wl_list_init(&client->flush_link);
     atomic_fetch_add_explicit(&server->changes, 1, memory_order_relaxed);
     mc_push(server, MC_EVENT_CLIENT_NEW, client->handle, pid, client->grants);
 }
@@ -184,11 +187,21 @@ void mc_client_withhold(struct mc_server *server, struct wl_client *wl_client, b
     }
 }
 
+void mc_client_has_event(struct mc_server *server, struct wl_client *wl_client)
+{
+    struct mc_client *client = mc_client_from(server, wl_client);
+    if (client != NULL && wl_list_empty(&client->flush_link)) {
+        wl_list_insert(server->to_flush.prev, &client->flush_link);
+    }
+}
+
 void mc_clients_flush_safely(struct mc_server *server)
 {
-    struct mc_client *client;
-    wl_list_for_each (client, &server->clients, link) {
+    struct mc_client *client, *next;
+    wl_list_for_each_safe (client, next, &server->to_flush, flush_link) {
         if (client->withheld == 0) {
+            wl_list_remove(&client->flush_link);
+            wl_list_init(&client->flush_link);
             wl_client_flush(client->client);
         }
     }
@@ -211,11 +224,16 @@ void mc_clients_flush(struct mc_server *server)
     if (server->releasing != 0) {
         release(server);
     }
-    if (server->withheld == 0) {
+    /* The wl_buffer.release that follows from a commit goes with the frame callback that the commit asks for:
+     * in each frame one message and one wake-up of the client less. It waits only while something is due
+     * soon. */
+    uint64_t now_ns = mc_now_ns();
+    bool soon = server->deadline_ns != 0 && server->deadline_ns < now_ns + FLUSH_ALL_NS && !server->step;
+    if ((!soon || now_ns - server->flushed_ns > FLUSH_ALL_NS) && server->withheld == 0) {
+        server->flushed_ns = now_ns;
         wl_display_flush_clients(server->display);
-    } else {
-        mc_clients_flush_safely(server); /* what a socket does not take goes with the next flush of all */
     }
+    mc_clients_flush_safely(server); /* what a socket does not take goes with the next flush of all */
 }
 
 /* libwayland asks for every global and client at registry time: pointers are compared, names only once. */

@@ -296,6 +296,7 @@ static void handle_needs_frame(struct wl_listener *listener, void *data)
 void mc_commit_over(struct mc_server *server)
 {
     server->committing = NULL;
+    server->release_may_wait = false;
     if (!server->callback_wish) {
         return;
     }

@@ -34,6 +34,7 @@ struct mc_server *mc_server_create(bool lock_inherit)
     server->ended_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     wl_list_init(&server->outputs);
     wl_list_init(&server->clients);
+    wl_list_init(&server->to_flush);
     wl_list_init(&server->surfaces);
     wl_list_init(&server->windows);
     wl_list_init(&server->layers);

@@ -112,13 +112,16 @@ struct mc_server {
     struct mc_idle_clock *idle_clock; /* owned; idle.c; NULL until a time-out is set */
     struct mc_seat *seat;             /* owned; input.c */
     struct mc_limits limits;
+    struct wl_list to_flush;  /* mc_client.flush_link */
+    uint64_t flushed_ns;      /* when all clients were */
     _Atomic uint64_t changes; /* any thread: what is named in a run file may be new */
     struct mc_dmabuf *dmabuf; /* owned; dmabuf.h; NULL while there is no linux-dmabuf */
 
     /* While a wl_surface.commit is being applied: whose. wlr_scene raises needs_frame for every commit with a
      * frame callback; this tells such a wish from a real need. Cleared by whatever happens next. */
     struct mc_surface *committing;
-    bool callback_wish; /* some mc_output.callback_wish is set */
+    bool callback_wish;    /* some mc_output.callback_wish is set */
+    bool release_may_wait; /* it asks for a callback: the buffer it replaces is not needed before that */
 
     /* Modelled clock (step): ~0 means real time. */
     bool step;
@@ -194,7 +197,8 @@ void mc_timer_disarm(struct mc_timer *timer);
 /* ---- surfaces and clients (surface.c, client.c) ---- */
 
 struct mc_client {
-    struct wl_list link; /* mc_server.clients */
+    struct wl_list link;       /* mc_server.clients */
+    struct wl_list flush_link; /* mc_server.to_flush; empty: it was sent nothing that cannot wait */
     struct mc_server *server;
     struct wl_client *client;
     uint64_t handle;
@@ -228,6 +232,8 @@ void mc_clients_finish(struct mc_server *server);
 /* Keeps back what is sent to a client, so that it arrives together with the answer that the policy is working
  * on; calls nest, each with true is followed by one with false. */
 void mc_client_withhold(struct mc_server *server, struct wl_client *wl_client, bool withhold);
+/* It was sent an event that is to be flushed when this work is over. */
+void mc_client_has_event(struct mc_server *server, struct wl_client *wl_client);
 /* Sends what clients were told. Loop thread only: it can destroy clients and run their listeners. */
 void mc_clients_flush(struct mc_server *server);
 /* From any thread: destroys nothing, and leaves what a full socket does not take to the loop thread. */

@@ -17,6 +17,7 @@
 
 #define WL_SURFACE_COMMIT_OPCODE 6
 #define WP_PRESENTATION_FEEDBACK_OPCODE 1
+#define WL_BUFFER_RELEASE_EVENT 0
 
 /* A client that takes longer was not drawing, it had nothing to draw. */
 #define LONGEST_RESPONSE_NS (100 * MC_NSEC_PER_MSEC)
@@ -142,10 +143,14 @@ static uint32_t count_fds(const struct wl_message *message)
 static void handle_message(void *data, enum wl_protocol_logger_type type,
                            const struct wl_protocol_logger_message *message)
 {
+    struct mc_server *server = data;
     if (type != WL_PROTOCOL_LOGGER_REQUEST) {
+        if (!server->release_may_wait ||
+            message->message != &wl_buffer_interface.events[WL_BUFFER_RELEASE_EVENT]) {
+            mc_client_has_event(server, wl_resource_get_client(message->resource));
+        }
         return;
     }
-    struct mc_server *server = data;
     mc_commit_over(server);
     mc_server_yield(server);
     mc_guard_request(message);
@@ -153,6 +158,7 @@ static void handle_message(void *data, enum wl_protocol_logger_type type,
         struct mc_surface *surface = mc_surface_from(wlr_surface_from_resource(message->resource));
         if (surface != NULL) {
             mc_trace_now(&server->trace, MC_POINT_COMMIT_REQUEST, 0, 0, surface->id, 0, 0);
+            server->release_may_wait = !wl_list_empty(&surface->surface->pending.frame_callback_list);
             mc_guard_commit(surface->client, surface->surface);
             mc_dmabuf_before_commit(server, surface->surface);
         }
