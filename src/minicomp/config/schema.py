@@ -166,8 +166,8 @@ class RenderSettings(Section, frozen=True):
     """Where frames are composed. With the step clock the loop thread composes, whatever is set here."""
 
     thread: bool = True  # on a thread of its own; false: on the loop thread, between requests
-    # yes: the loop thread, too, sends callbacks and composes when they are due, and a little earlier once every client
-    # has answered; the render thread wakes up for what is not done 150 us later. That is half the wake-ups.
+    # yes: the loop thread sends callbacks and composes when they are due, and a little earlier once every client has
+    # answered; the render thread sleeps. That is half the wake-ups.
     # auto: unless the render thread is scheduled in a way of its own ([knobs.render]).
     early: Literal["auto", "yes", "no"] = "auto"
 
