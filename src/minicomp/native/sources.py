@@ -12,7 +12,8 @@ COMPILE_ARGS = [
     "-std=gnu11",
     "-O2",
     "-g",
-    # Each module is one library with one door (PyInit): its own functions are called and its thread-locals found directly.
+    # Each module is one library with one door (PyInit): its own functions are called, and its thread-locals found,
+    # directly.
     "-fvisibility=hidden",
     "-ftls-model=initial-exec",
     "-fno-plt",
