@@ -61,12 +61,11 @@ class Outputs:
         self._server = server
         self._manager = manager  # struct wlr_output_manager_v1 *
         self._config = config
-        self._info = ffi.new("struct mc_output_info *")
         self._before_off: dict[int, Output] = {}  # those that set_enabled switched off, as they were
 
     def get(self, handle: int) -> Output | None:
         """The output, or None when it is gone."""
-        info = self._info
+        info = ffi.new("struct mc_output_info *")  # of this call: main, policy and control thread ask at a time
         if lib.mc_output_get_info(self._server, handle, info) != 0:
             return None
         return Output(
