@@ -1,16 +1,20 @@
 /* The display device: notices that it is gone, or of no use any more, and ends the loop.
  *
  * Three signs: libwayland's own flag (libseat's end, loop.c), the DRM backend's end (its device was removed),
- * and a device that refuses every commit although the session is active (a GPU that was reset). */
+ * and a device that refuses every commit although the session is active (a GPU that was reset). Before the
+ * last one is believed, the cursor leaves its plane. */
 #include <wlr/backend.h>
 #include <wlr/backend/drm.h>
 #include <wlr/backend/multi.h>
 #include <wlr/backend/session.h>
+#include <wlr/types/wlr_output.h>
 
 #include "server.h"
 
 /* A commit that is refused is tried again at the next vblank; a modeset elsewhere may take a second. */
 #define GIVE_UP_AFTER_NS (10 * MC_NSEC_PER_SEC)
+/* wlroots never tests whether a frame with the cursor on its plane is taken. */
+#define DOUBT_CURSOR_AFTER_NS MC_NSEC_PER_SEC
 
 /* The multi-backend of a TTY session outlives its parts: a display device that is unplugged, or whose driver
  * goes, takes the DRM backend with it and nobody else notices. */
@@ -42,6 +46,20 @@ void mc_device_unwatch(struct mc_server *server)
     mc_unlisten(&server->drm_destroy);
 }
 
+static void draw_cursors_in_software(struct mc_server *server)
+{
+    struct mc_output *output;
+    wl_list_for_each (output, &server->outputs, link) {
+        if (output->wlr_output->hardware_cursor != NULL && !output->cursor_locked) {
+            output->cursor_locked = true;
+            mc_log(server, MC_LOG_WARNING,
+                   "output %s: refuses frames with the cursor on its plane; drawing it in software",
+                   output->wlr_output->name);
+            wlr_output_lock_software_cursors(output->wlr_output, true);
+        }
+    }
+}
+
 void mc_device_refused(struct mc_server *server)
 {
     struct wlr_session *session =
@@ -58,5 +76,7 @@ void mc_device_refused(struct mc_server *server)
         mc_log(server, MC_LOG_ERROR, "the display device has refused every frame for %d s",
                (int)(GIVE_UP_AFTER_NS / MC_NSEC_PER_SEC));
         wl_display_terminate(server->display);
+    } else if (now_ns - server->refused_since_ns > DOUBT_CURSOR_AFTER_NS) {
+        draw_cursors_in_software(server);
     }
 }
