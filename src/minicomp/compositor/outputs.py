@@ -9,17 +9,20 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from minicomp.config import Mode, parse_mode
 from minicomp.native.wlr import ffi, lib
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from minicomp.config import Config, OutputSettings
 
 log = logging.getLogger("minicomp.output")
+
+_BUSY_TRIES, _BUSY_S = 50, 0.004  # a flip ends within a refresh; an emulated display takes longer
 
 TRANSFORMS = ("normal", "90", "180", "270", "flipped", "flipped-90", "flipped-180", "flipped-270")
 """In wl_output.transform's order."""
@@ -147,9 +150,19 @@ class Outputs:
         if settings.position is not None:
             request.x, request.y = settings.position
         request.adaptive_sync = settings.adaptive_sync
-        result: int = lib.mc_output_configure(self._server, handle, request)
+        result = self._when_free(lib.mc_output_configure, handle, request)
         if result != 0:
             log.debug("output %x was not configured: %s", handle, os.strerror(-result))
+        return result
+
+    def _when_free(self, verb: Callable[[Any, int, Any], int], handle: int, request: Any) -> int:
+        """The verb's result; -EBUSY only when the display's flip did not end within some refreshes."""
+        result = -errno.EBUSY
+        for _ in range(_BUSY_TRIES):
+            result = verb(self._server, handle, request)
+            if result != -errno.EBUSY:
+                break
+            time.sleep(_BUSY_S)
         return result
 
     def modes(self, handle: int) -> list[Mode]:
@@ -185,11 +198,12 @@ class Outputs:
         count = lib.mc_output_management_wishes(self._server, configuration, wishes, 64)
         # Tested as a whole before anything changes: a client that is refused finds everything as it was.
         ok = all(
-            lib.mc_output_test(self._server, wish.output, ffi.addressof(wish.config)) == 0 for wish in wishes[0:count]
+            self._when_free(lib.mc_output_test, wish.output, ffi.addressof(wish.config)) == 0
+            for wish in wishes[0:count]
         )
         if ok and not test_only:
             ok = all(
-                lib.mc_output_configure(self._server, wish.output, ffi.addressof(wish.config)) == 0
+                self._when_free(lib.mc_output_configure, wish.output, ffi.addressof(wish.config)) == 0
                 for wish in wishes[0:count]
             )
         lib.mc_output_management_answer(self._server, configuration, ok)

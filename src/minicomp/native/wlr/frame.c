@@ -71,9 +71,11 @@ static void trace_sched(struct mc_output *output)
 void mc_deadline_changed(struct mc_output *output)
 {
     uint64_t next_ns = output->callback_ns;
+    uint64_t start_ns =
+        output->plan.start_ns > output->held_until_ns ? output->plan.start_ns : output->held_until_ns;
     if (output->redraw.state == MC_REDRAW_QUEUED && !output->wlr_output->frame_pending &&
-        (next_ns == 0 || output->plan.start_ns < next_ns)) {
-        next_ns = output->plan.start_ns;
+        (next_ns == 0 || start_ns < next_ns)) {
+        next_ns = start_ns;
     }
     output->deadline_ns = next_ns;
     if (output->redraw.state == MC_REDRAW_WAIT_PRESENT &&
@@ -172,8 +174,9 @@ static void redraw(struct mc_output *output)
 {
     struct mc_server *server = output->server;
     struct wlr_output *wlr_output = output->wlr_output;
+    uint64_t soon_ns = mc_server_now_ns(server) + MC_EARLY_NS;
     if (output->redraw.state != MC_REDRAW_QUEUED || wlr_output->frame_pending ||
-        output->plan.start_ns > mc_server_now_ns(server) + MC_EARLY_NS) {
+        output->plan.start_ns > soon_ns || output->held_until_ns > soon_ns) {
         return;
     }
     if (!wlr_output->enabled || output->scene_output == NULL) {
@@ -233,7 +236,7 @@ static bool complete(struct mc_output *output, uint64_t now_ns)
     uint64_t early_ns = period_ns / ALL_ANSWERED_SHARE;
     early_ns = early_ns < ALL_ANSWERED_NS ? early_ns : ALL_ANSWERED_NS;
     return output->pacing.mode == MC_PACING_ADAPTIVE && !output->plan.probe && output->callback_ns == 0 &&
-           output->plan.start_ns <= now_ns + early_ns &&
+           output->held_until_ns <= now_ns && output->plan.start_ns <= now_ns + early_ns &&
            !answers_outstanding(output->server, now_ns, period_ns);
 }
 

@@ -13,6 +13,7 @@
 #include "server.h"
 #include "vdisplay.h"
 
+#define HELD_FOR_NS (100 * MC_NSEC_PER_MSEC)
 #define SIZE_MAX_PIXELS 16384
 
 /* What an output.commit changed that clients, windows and the pointer must hear of. */
@@ -251,17 +252,40 @@ static bool is_too_large(const struct mc_output_config *config)
     return config->enabled && (config->width > SIZE_MAX_PIXELS || config->height > SIZE_MAX_PIXELS);
 }
 
-static bool apply(struct wlr_output *wlr_output, const struct mc_output_config *config)
+/* Another mode comes with a new buffer, which a display takes only when no flip is under way: -EBUSY then,
+ * and no frame begins for a while, so that it will be free soon. */
+static int prepare(struct mc_output *output, const struct mc_output_config *config)
 {
+    struct wlr_output *wlr_output = output->wlr_output;
     if (is_too_large(config)) {
-        return false;
+        return -EINVAL;
     }
     fill_pending(wlr_output, config);
-    if (!wlr_output_test(wlr_output)) {
+    bool new_buffer =
+        (wlr_output->pending.committed & (WLR_OUTPUT_STATE_MODE | WLR_OUTPUT_STATE_ENABLED)) != 0;
+    if (config->enabled && new_buffer && wlr_output->frame_pending && !mc_vdisplay_is_output(wlr_output)) {
         wlr_output_rollback(wlr_output);
-        return false;
+        output->held_until_ns = mc_server_now_ns(output->server) + HELD_FOR_NS;
+        mc_deadline_changed(output);
+        return -EBUSY;
     }
-    return wlr_output_commit(wlr_output);
+    output->held_until_ns = 0;
+    bool ok = wlr_output_test(wlr_output);
+    if (!ok) {
+        wlr_output_rollback(wlr_output);
+        mc_deadline_changed(output);
+    }
+    return ok ? 0 : -EINVAL;
+}
+
+static int apply(struct mc_output *output, const struct mc_output_config *config)
+{
+    int result = prepare(output, config);
+    if (result == 0 && !wlr_output_commit(output->wlr_output)) {
+        result = -EINVAL;
+        mc_deadline_changed(output);
+    }
+    return result;
 }
 
 /* Without a cursor plane wlroots would try one for every picture, and log errors each time. */
@@ -288,12 +312,10 @@ int mc_output_test(struct mc_server *server, uint64_t handle, const struct mc_ou
     mc_verb_begin(server);
     struct mc_output *output = mc_output_by_handle(server, handle);
     int result = -ENOENT;
-    if (output != NULL && is_too_large(config)) {
-        result = -EINVAL;
-    } else if (output != NULL) {
-        fill_pending(output->wlr_output, config);
-        result = wlr_output_test(output->wlr_output) ? 0 : -EINVAL;
+    if (output != NULL) {
+        result = prepare(output, config);
         wlr_output_rollback(output->wlr_output);
+        mc_deadline_changed(output);
     }
     mc_verb_end(server);
     return result;
@@ -308,9 +330,10 @@ int mc_output_configure(struct mc_server *server, uint64_t handle, const struct 
         return -ENOENT;
     }
     struct wlr_output *wlr_output = output->wlr_output;
-    if (!apply(wlr_output, config)) {
+    int result = apply(output, config);
+    if (result != 0) {
         mc_verb_end(server);
-        return -EINVAL;
+        return result;
     }
     settle_cursor(output);
     if (!config->enabled) {

@@ -293,6 +293,7 @@ struct mc_output {
     struct mc_window_stats shown; /* from there to presented */
     uint64_t callback_ns;         /* when the next frame callback is due; 0: none is planned */
     uint64_t deadline_ns;         /* the earlier of callback_ns and the queued frame's start; 0: none */
+    uint64_t held_until_ns;       /* no frame begins before: a mode is to be set (output.c) */
     struct mc_timer deadline;     /* for deadline_ns, with the step clock */
     struct mc_timer estimate;     /* the vblank at which no flip happens */
     struct wlr_box place;         /* in the layout, as the policy was told */

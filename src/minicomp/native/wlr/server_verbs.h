@@ -149,7 +149,7 @@ struct mc_output_config {
     int32_t x, y; /* layout coordinates */
     bool adaptive_sync;
 };
-/* -EINVAL: the display refused it, nothing changed. */
+/* -EINVAL: the display refused it; -EBUSY: a flip is under way, ask again in a moment. Nothing changed. */
 int mc_output_configure(struct mc_server *server, uint64_t handle, const struct mc_output_config *config);
 
 struct mc_output_mode {
@@ -160,7 +160,7 @@ struct mc_output_mode {
 size_t mc_output_modes(struct mc_server *server, uint64_t handle, struct mc_output_mode *modes_ret,
                        size_t max);
 
-/* Whether mc_output_configure would succeed; changes nothing. */
+/* Whether mc_output_configure would succeed (-EBUSY as there); changes nothing. */
 int mc_output_test(struct mc_server *server, uint64_t handle, const struct mc_output_config *config);
 
 /* ---- wlr-output-management ---- */
