@@ -92,27 +92,25 @@ def test_virtual_time_agrees(tmp_path: Path) -> None:
 
 
 def test_scheduler_under_load_is_treated_with_cgroup_v2(guest: Guest) -> None:
-    """The ready-made file, one short block of three arms: deadline takes effect, in a partition of its own too."""
+    """The ready-made file, one run of its most demanding arm: deadline takes effect, in a partition of its own."""
     text = (Path(__file__).resolve().parents[2] / "configs/experiments/scheduler-under-load.toml").read_text()
     short = text.replace("[[client]]", "[quick]\nblocks = 1\n\n[[client]]", 1)
     guest.write_file("/tmp/lab/under-load.toml", short.encode())
-    arms = "other,deadline,deadline-partition"
+    options = "--quick --backend drm --arms deadline-partition --out /tmp/lab/out"
     try:
-        command = f"{MINICOMP} lab run /tmp/lab/under-load.toml --quick --backend drm --arms {arms} --out /tmp/lab/out"
+        command = f"{MINICOMP} lab run /tmp/lab/under-load.toml {options}"
         done = guest.run(command, env={"WLR_RENDERER": "pixman"}, timeout_s=500)
         assert done.code == 0, done.err
         records = read_records(guest, "/tmp/lab/out")
         left = guest.run("ls -d /sys/fs/cgroup/minicomp-*; cat /sys/fs/cgroup/cpuset.cpus.effective").out
     finally:
         guest.run("rm -rf /tmp/lab")
-    found = {record["arm"]: record for record in records}
-    assert sorted(found) == sorted(arms.split(","))
-    for arm, record in found.items():
-        # Others' share of an emulated machine may be anything; that is not what is asked here.
-        assert record["status"] in ("ok", "disturbed"), (arm, record["reasons"])
-        assert record["run_file"]["backend"] == "drm" and record["counts"]["shown"] > 0
-        assert all(effect["took_effect"] for effect in record["effects"]), (arm, record["effects"])
-    effects = {effect["name"]: effect["effective"] for effect in found["deadline-partition"]["effects"]}
+    (record,) = records
+    # Others' share of an emulated machine may be anything; that is not what is asked here.
+    assert record["status"] in ("ok", "disturbed"), record["reasons"]
+    assert record["run_file"]["backend"] == "drm" and record["counts"]["shown"] > 0
+    assert all(effect["took_effect"] for effect in record["effects"]), record["effects"]
+    effects = {effect["name"]: effect["effective"] for effect in record["effects"]}
     assert effects["knobs.cpuset"]["partition"] == "root" and effects["knobs.cpuset"]["compositor_cpus"] == "1"
     assert effects["knobs.render"]["class"] == effects["knobs.loop"]["class"] == "deadline"
     assert left.split() == ["0-1"], "no group is left behind, and no CPU is missing"
