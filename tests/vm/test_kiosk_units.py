@@ -61,6 +61,8 @@ def booted() -> Iterator[Guest]:
             "sed -i '/^\\[app\\]/r /root/app.toml' /etc/minicomp/kiosk.toml; "
             f"{install(LOGIND, guest.tree)}; {install(SEATD, guest.tree)}; systemctl disable seatd; systemctl enable {LOGIND}; "
             "systemctl set-default multi-user.target; "
+            # What the host has in /tmp is seen here, and tmpfiles.d would delete it file by file, for minutes.
+            "mkdir -p /etc/tmpfiles.d; ln -sf /dev/null /etc/tmpfiles.d/tmp.conf; "
             f"for unit in {NOT_NEEDED}; do ln -sf /dev/null /etc/systemd/system/$unit.service; done; "
             "pkill -x systemd-udevd || pkill -f /systemd-udevd",
         )
