@@ -12,6 +12,9 @@ int mc_wait_open(struct mc_wait *wait, enum mc_wait_kind kind, const struct mc_w
     bool epoll = kind == MC_WAIT_EPOLL || kind == MC_WAIT_EPOLL_EDGE;
     *wait = (struct mc_wait){.kind = kind, .count = count, .epoll_fd = -1, .sq_idle_ms = sq_idle_ms};
     memcpy(wait->fds, fds, (size_t)count * sizeof(*fds));
+    for (int i = 0; i < count; i++) {
+        wait->fds[i].emptied |= fds[i].once; /* an edge is enough for both */
+    }
     wait->ops = epoll ? &mc_wait_epoll_ops : &mc_wait_uring_ops;
     int error = wait->ops->open(wait);
     if (error != 0) {

@@ -41,8 +41,7 @@ static int next_epoll(struct mc_wait *wait, uint32_t *ready_ret)
     for (int i = 0; i < count; i++) {
         uint32_t bit = 1u << ready[i].data.u32;
         *ready_ret |= bit;
-        const struct mc_wait_fd *fd = &wait->fds[ready[i].data.u32];
-        if (wait->kind == MC_WAIT_EPOLL_EDGE && !fd->emptied && !fd->once) {
+        if (wait->kind == MC_WAIT_EPOLL_EDGE && !wait->fds[ready[i].data.u32].emptied) {
             wait->rearm |= bit;
         }
     }

@@ -49,7 +49,7 @@ static void arm(struct mc_wait *wait, int index)
     if (sqe == NULL) {
         abort(); /* see ENTRIES */
     }
-    if (wait->multishot && (fd->emptied || fd->once)) {
+    if (wait->multishot && fd->emptied) {
         io_uring_prep_poll_multishot(sqe, fd->fd, POLLIN);
     } else {
         io_uring_prep_poll_add(sqe, fd->fd, POLLIN);
@@ -72,7 +72,7 @@ static int take(struct mc_wait *wait, const struct io_uring_cqe *cqe, uint32_t *
             errno != EAGAIN) {
             return -errno; /* else a single poll would report it again */
         }
-    } else if (cqe->res == -EINVAL && wait->multishot && (fd->emptied || fd->once)) {
+    } else if (cqe->res == -EINVAL && wait->multishot && fd->emptied) {
         wait->multishot = false; /* Linux before 5.13 */
     } else if (cqe->res != -ECANCELED) {
         return cqe->res;
