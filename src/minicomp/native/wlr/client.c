@@ -23,7 +23,7 @@
 
 #define MAX_PRIVILEGED 32
 #define PATH_BYTES 4096
-#define FLUSH_ALL_NS (100 * MC_NSEC_PER_MSEC)
+#define FLUSH_ALL_NS (100 * MC_NSEC_PER_MSEC) /* a release that can wait does so no longer */
 #define RESERVED_FDS 256 /* of RLIMIT_NOFILE, for connections, outputs, devices and our own */
 
 struct rule {

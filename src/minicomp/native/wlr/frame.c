@@ -67,12 +67,16 @@ static void trace_sched(struct mc_output *output)
 
 /* ---- planning ---- */
 
+/* When the planned frame may begin: not while another mode is to be set (output.c). */
+static uint64_t begins_ns(const struct mc_output *output)
+{
+    return output->plan.start_ns > output->held_until_ns ? output->plan.start_ns : output->held_until_ns;
+}
+
 /* Wakes whoever renders when the next of the output's deadlines is due. */
 void mc_deadline_changed(struct mc_output *output)
 {
-    uint64_t next_ns = output->callback_ns;
-    uint64_t start_ns =
-        output->plan.start_ns > output->held_until_ns ? output->plan.start_ns : output->held_until_ns;
+    uint64_t next_ns = output->callback_ns, start_ns = begins_ns(output);
     if (output->redraw.state == MC_REDRAW_QUEUED && !output->wlr_output->frame_pending &&
         (next_ns == 0 || start_ns < next_ns)) {
         next_ns = start_ns;
@@ -174,9 +178,8 @@ static void redraw(struct mc_output *output)
 {
     struct mc_server *server = output->server;
     struct wlr_output *wlr_output = output->wlr_output;
-    uint64_t soon_ns = mc_server_now_ns(server) + MC_EARLY_NS;
     if (output->redraw.state != MC_REDRAW_QUEUED || wlr_output->frame_pending ||
-        output->plan.start_ns > soon_ns || output->held_until_ns > soon_ns) {
+        begins_ns(output) > mc_server_now_ns(server) + MC_EARLY_NS) {
         return;
     }
     if (!wlr_output->enabled || output->scene_output == NULL) {

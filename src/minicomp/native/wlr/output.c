@@ -252,8 +252,9 @@ static bool is_too_large(const struct mc_output_config *config)
     return config->enabled && (config->width > SIZE_MAX_PIXELS || config->height > SIZE_MAX_PIXELS);
 }
 
-/* Another mode comes with a new buffer, which a display takes only when no flip is under way: -EBUSY then,
- * and no frame begins for a while, so that it will be free soon. */
+/* Makes it the pending state, if the display agrees: 0, or why not. Another mode comes with a new buffer,
+ * which a display takes only when no flip is under way: -EBUSY then, and no frame begins for a while, so that
+ * it will be free soon. */
 static int prepare(struct mc_output *output, const struct mc_output_config *config)
 {
     struct wlr_output *wlr_output = output->wlr_output;
@@ -264,18 +265,18 @@ static int prepare(struct mc_output *output, const struct mc_output_config *conf
     bool new_buffer =
         (wlr_output->pending.committed & (WLR_OUTPUT_STATE_MODE | WLR_OUTPUT_STATE_ENABLED)) != 0;
     if (config->enabled && new_buffer && wlr_output->frame_pending && !mc_vdisplay_is_output(wlr_output)) {
-        wlr_output_rollback(wlr_output);
         output->held_until_ns = mc_server_now_ns(output->server) + HELD_FOR_NS;
-        mc_deadline_changed(output);
         return -EBUSY;
     }
     output->held_until_ns = 0;
-    bool ok = wlr_output_test(wlr_output);
-    if (!ok) {
-        wlr_output_rollback(wlr_output);
-        mc_deadline_changed(output);
-    }
-    return ok ? 0 : -EINVAL;
+    return wlr_output_test(wlr_output) ? 0 : -EINVAL;
+}
+
+/* Nothing is to come of what was prepared. */
+static void leave(struct mc_output *output)
+{
+    wlr_output_rollback(output->wlr_output);
+    mc_deadline_changed(output);
 }
 
 static int apply(struct mc_output *output, const struct mc_output_config *config)
@@ -283,7 +284,9 @@ static int apply(struct mc_output *output, const struct mc_output_config *config
     int result = prepare(output, config);
     if (result == 0 && !wlr_output_commit(output->wlr_output)) {
         result = -EINVAL;
-        mc_deadline_changed(output);
+    }
+    if (result != 0) {
+        leave(output);
     }
     return result;
 }
@@ -314,8 +317,7 @@ int mc_output_test(struct mc_server *server, uint64_t handle, const struct mc_ou
     int result = -ENOENT;
     if (output != NULL) {
         result = prepare(output, config);
-        wlr_output_rollback(output->wlr_output);
-        mc_deadline_changed(output);
+        leave(output);
     }
     mc_verb_end(server);
     return result;
