@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("minicomp.policy")
 
 STUCK_AFTER_S = 1.0
-_ALARM_AFTER_MS = 1100
+_ALARM_AFTER_MS = int(STUCK_AFTER_S * 1000) + 100  # when check() is sure to find it stuck
 _BATCH = 256
 
 

@@ -84,6 +84,9 @@ class Supervisor:
     def request_stop(self) -> None:
         """From any thread: end the run as if by a signal, with exit code 0."""
         self.stop_signal = self.stop_signal or -1
+        self._wake()
+
+    def _wake(self) -> None:
         os.write(self._wake_write, b"\0")
 
     def drain_log(self) -> None:
@@ -92,7 +95,7 @@ class Supervisor:
     def every_tick(self, function: Callable[[], object]) -> None:
         """From any thread: calls `function` twice a second from now on (oftener for systemd's watchdog)."""
         self.on_tick.append(function)
-        os.write(self._wake_write, b"\0")
+        self._wake()
 
     def watch(self, fd: int) -> None:
         self._poller.register(fd, POLLIN)
