@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from minicomp.lab.probes.calls import check
-from minicomp.lab.probes.memory.pages import THP, address, has_thp, huge_kib, madvise
+from minicomp.lab.probes.memory.pages import THP, address, available_kib, has_thp, huge_kib, madvise
 from minicomp.lab.probes.probe import Budget, Number, Probe, Result, cannot_test, holds
 from minicomp.lab.probes.requirements import root
 from minicomp.lab.probes.settings import changed, read_setting
@@ -123,13 +123,6 @@ def large_free_mib() -> int:
     return total * 4096 >> 20
 
 
-def available_mib() -> int:
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) >> 10
-    return 0
-
-
 def _events() -> list[int]:
     """The kernel's counts: huge pages given at a fault, refused, and faults that waited for compaction."""
     lines = dict(line.split() for line in Path("/proc/vmstat").read_text().splitlines())
@@ -137,7 +130,7 @@ def _events() -> list[int]:
 
 
 def measure_defrag(budget: Budget) -> Result:
-    free_mib, room_mib = large_free_mib(), available_mib() - SPARED_MIB
+    free_mib, room_mib = large_free_mib(), (available_kib() >> 10) - SPARED_MIB
     if free_mib + BEYOND_MIB > FRAGMENT_MIB[budget.quick]:
         why = f"{free_mib:,} MiB are free in blocks of 2 MiB and more, so no fault has to defragment anything"
         most = FRAGMENT_MIB[budget.quick] - BEYOND_MIB
@@ -165,7 +158,7 @@ def measure_defrag(budget: Budget) -> Result:
         f"{events[mode][0]} huge pages given, {events[mode][1]} refused, {events[mode][2]} waits for compaction"
         for mode, tail in tails.items()
     ]
-    seen = f"{fill_mib} MiB fragmented of {available_mib()} available: {'; '.join(words)}"
+    seen = f"{fill_mib} MiB fragmented of {available_kib() >> 10} available: {'; '.join(words)}"
     always, deferred = tails["always"], tails["defer+madvise"]
     return holds(seen, always, deferred, when=deferred.high < always.high)
 
