@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests.vm.started import MINICOMP, PIXMAN, Started, eventually
 from vmlab import Guest, steps
 from vmlab.process import GuestProcess
 
@@ -28,20 +29,13 @@ Start = Callable[..., GuestProcess]
 
 @pytest.fixture
 def start(guest: Guest) -> Iterator[Start]:
-    started: list[GuestProcess] = []
+    with Started(guest, START_TIMEOUT_S) as started:
 
-    def run(*options: str, env: dict[str, str] | None = None) -> GuestProcess:
-        process = guest.spawn(
-            [".venv/bin/minicomp", "run", "--backend", "drm", *options, "--", "foot"],
-            env={"WLR_RENDERER": "pixman", "WLR_DRM_NO_ATOMIC": "1"} | (env or {}),
-        )
-        started.append(process)
-        process.wait_for("ready:", START_TIMEOUT_S)
-        return process
+        def run(*options: str, env: dict[str, str] | None = None) -> GuestProcess:
+            return started.start([*MINICOMP, *options, "--", "foot"], PIXMAN | {"WLR_DRM_NO_ATOMIC": "1"} | (env or {}))
 
-    yield run
-    for process in started:
-        process.stop(grace_s=10)
+        yield run
+    for process in started.processes:
         # libinput calls it an error when the host is busy: "your system is too slow".
         expected = (
             "too slow",
@@ -61,13 +55,6 @@ def plane_place(guest: Guest) -> tuple[int, int] | None:
     return (int(places[0][0]), int(places[0][1])) if places else None
 
 
-def eventually(condition: Callable[[], bool], what: Callable[[], object]) -> None:
-    deadline_s = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < deadline_s, what()
-        time.sleep(0.2)
-
-
 def shown_at(guest: Guest, x: int, y: int) -> bool:
     place = plane_place(guest)
     return place is not None and 0 <= x - place[0] <= REACH and 0 <= y - place[1] <= REACH
@@ -84,34 +71,34 @@ def test_it_follows_the_pointer_and_is_not_in_the_picture(guest: Guest, start: S
     assert plane_place(guest) is None, "no pointer before the first motion"
     for x, y in ((100, 100), (700, 400), (704, 400), (1270, 790)):
         move(guest, x, y)
-        eventually(lambda x=x, y=y: shown_at(guest, x, y), lambda: plane_place(guest))
+        eventually(lambda x=x, y=y: shown_at(guest, x, y), lambda: plane_place(guest), WAIT_S)
     assert "the cursor is on a hardware plane" in process.output()
     with Image.open(guest.screenshot(tmp_path / "screen.png")) as image:
         corner = image.convert("RGB").crop((1240, 760, 1280, 800))
     assert len(corner.getcolors(1600) or []) == 1, "the frame has no cursor in it"
-    eventually(lambda: plane_place(guest) is None, lambda: plane_place(guest))  # it rests, and is hidden
+    eventually(lambda: plane_place(guest) is None, lambda: plane_place(guest), WAIT_S)  # it rests, and is hidden
     move(guest, 300, 300)
-    eventually(lambda: shown_at(guest, 300, 300), lambda: plane_place(guest))
+    eventually(lambda: shown_at(guest, 300, 300), lambda: plane_place(guest), WAIT_S)
 
 
 def test_it_is_there_again_after_the_screen_was_off_and_after_another_vt(guest: Guest, start: Start) -> None:
     """wlroots frees the plane's buffers when an output is switched off."""
     start("--set", "idle.output_off_after_s=3")
     move(guest, 200, 200)
-    eventually(lambda: shown_at(guest, 200, 200), lambda: plane_place(guest))
+    eventually(lambda: shown_at(guest, 200, 200), lambda: plane_place(guest), WAIT_S)
     enabled = "cat /sys/class/drm/card0-Virtual-1/enabled"
-    eventually(lambda: guest.run(enabled).out.strip() == "disabled", lambda: "the screen to go off")
+    eventually(lambda: guest.run(enabled).out.strip() == "disabled", lambda: "the screen to go off", WAIT_S)
     move(guest, 210, 210)  # wakes it; until it is on there is no place for a pointer
-    eventually(lambda: guest.run(enabled).out.strip() == "enabled", lambda: "the screen to come on")
+    eventually(lambda: guest.run(enabled).out.strip() == "enabled", lambda: "the screen to come on", WAIT_S)
     move(guest, 220, 210)
-    eventually(lambda: shown_at(guest, 220, 210), lambda: plane_place(guest))
+    eventually(lambda: shown_at(guest, 220, 210), lambda: plane_place(guest), WAIT_S)
     steps.press(guest, "ctrl-alt-f3")
-    eventually(lambda: guest.run("cat /sys/class/tty/tty0/active").out == "tty3\n", lambda: "tty3")
+    eventually(lambda: guest.run("cat /sys/class/tty/tty0/active").out == "tty3\n", lambda: "tty3", WAIT_S)
     steps.press(guest, "ctrl-alt-f1")
-    eventually(lambda: guest.run("cat /sys/class/tty/tty0/active").out == "tty1\n", lambda: "tty1")
+    eventually(lambda: guest.run("cat /sys/class/tty/tty0/active").out == "tty1\n", lambda: "tty1", WAIT_S)
     time.sleep(1)
     move(guest, 400, 300)
-    eventually(lambda: shown_at(guest, 400, 300), lambda: plane_place(guest))
+    eventually(lambda: shown_at(guest, 400, 300), lambda: plane_place(guest), WAIT_S)
 
 
 @pytest.fixture
@@ -140,7 +127,7 @@ def test_a_driver_that_refuses_frames_with_it_gets_frames_without(
             around = image.convert("RGB").crop((590, 290, 630, 330))
         return len(around.getcolors(1600) or []) > 1
 
-    eventually(is_drawn, lambda: process.output())
+    eventually(is_drawn, lambda: process.output(), WAIT_S)
     assert plane_place(guest) is None and process.running
 
 
@@ -164,4 +151,4 @@ def test_it_turns_with_the_screen(guest: Guest, start: Start) -> None:
         place = plane_place(guest)
         return place is not None and 0 <= x - place[0] <= REACH and 0 <= place[1] + 64 - y <= REACH
 
-    eventually(is_there, lambda: plane_place(guest))
+    eventually(is_there, lambda: plane_place(guest), WAIT_S)

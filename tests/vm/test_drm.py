@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests.vm.started import MINICOMP, PIXMAN, Started
 from vmlab import Guest, steps
 from vmlab.process import GuestProcess
 
@@ -16,7 +17,6 @@ pytestmark = pytest.mark.vm
 # Loading Mesa's LLVM in the emulated guest takes most of it.
 START_TIMEOUT_S = 90
 PICTURE_TIMEOUT_S = 40
-PIXMAN = {"WLR_RENDERER": "pixman"}
 # llvmpipe's threads are not waited for by a flip: without them pictures are whole.
 GLES2 = {"WLR_RENDERER": "gles2", "LP_NUM_THREADS": "0", "WLR_RENDERER_ALLOW_SOFTWARE": "1"}
 
@@ -26,17 +26,12 @@ Start = Callable[..., GuestProcess]
 @pytest.fixture
 def start(guest: Guest) -> Iterator[Start]:
     """Start minicomp on the guest's display with a client; ended at the end of the test."""
-    started: list[GuestProcess] = []
+    with Started(guest, START_TIMEOUT_S) as started:
 
-    def run(*client: str, env: dict[str, str] = PIXMAN) -> GuestProcess:
-        process = guest.spawn([".venv/bin/minicomp", "run", "--backend", "drm", "--", *client], env=env)
-        started.append(process)
-        process.wait_for("ready:", START_TIMEOUT_S)
-        return process
+        def run(*client: str, env: dict[str, str] = PIXMAN) -> GuestProcess:
+            return started.start([*MINICOMP, "--", *client], env)
 
-    yield run
-    for process in started:
-        process.stop(grace_s=10)
+        yield run
 
 
 def picture(guest: Guest, path: Path, head: int = 0) -> Image.Image:

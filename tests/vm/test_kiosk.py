@@ -8,16 +8,14 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests.vm.started import MINICOMP, PIXMAN, WAIT_S, Started, eventually
 from vmlab import Guest, steps
 from vmlab.process import GuestProcess
 
 pytestmark = pytest.mark.vm
 
 START_TIMEOUT_S = 60
-WAIT_S = 30
-PIXMAN = {"WLR_RENDERER": "pixman"}
 DEVICE_LOST, UNAVAILABLE = 75, 69
-MINICOMP = [".venv/bin/minicomp", "run", "--backend", "drm"]
 
 Start = Callable[..., GuestProcess]
 
@@ -25,26 +23,16 @@ Start = Callable[..., GuestProcess]
 @pytest.fixture
 def start(guest: Guest) -> Iterator[Start]:
     """Start minicomp with a configuration; ended at the end of the test."""
-    started: list[GuestProcess] = []
+    with Started(guest, START_TIMEOUT_S) as started:
 
-    def run(config: str, *client: str, user: tuple[str, ...] = (), env: dict[str, str] | None = None) -> GuestProcess:
-        guest.write_file("/etc/minicomp/kiosk.toml", config.encode())
-        command = [*user, *MINICOMP, "--config", "/etc/minicomp/kiosk.toml", "--", *client]
-        process = guest.spawn(command, env=PIXMAN | (env or {}))
-        started.append(process)
-        process.wait_for("ready:", START_TIMEOUT_S)
-        return process
+        def run(
+            config: str, *client: str, user: tuple[str, ...] = (), env: dict[str, str] | None = None
+        ) -> GuestProcess:
+            guest.write_file("/etc/minicomp/kiosk.toml", config.encode())
+            command = [*user, *MINICOMP, "--config", "/etc/minicomp/kiosk.toml", "--", *client]
+            return started.start(command, PIXMAN | (env or {}))
 
-    yield run
-    for process in started:
-        process.stop(grace_s=10)
-
-
-def eventually(condition: Callable[[], bool], what: str, timeout_s: float = WAIT_S) -> None:
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline_s, what
-        time.sleep(0.3)
+        yield run
 
 
 def picture(guest: Guest, path: Path) -> Image.Image:

@@ -7,12 +7,12 @@ logind, getty). The logind unit is started by that boot, the seatd unit afterwar
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests.vm.started import eventually
 from vmlab import Guest
 from vmlab.qemu import Machine
 
@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.vm, pytest.mark.timeout(900)]
 
 START_TIMEOUT_S = 300  # systemd's own start has been seen to take four minutes on a busy host
 WAIT_S = 60
+PAUSE_S = 1  # asking systemd costs the emulated machine more than other questions
 WATCHDOG_PERIOD_S = 20  # WatchdogSec= of the units
 LOGIND, SEATD = "minicomp-kiosk", "minicomp-kiosk-seatd"
 # Services of the host's that have nothing to do with a kiosk would only cost time.
@@ -70,13 +71,6 @@ def booted() -> Iterator[Guest]:
         yield guest
 
 
-def eventually(condition: Callable[[], bool], what: Callable[[], str], timeout_s: float) -> None:
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline_s, what()
-        time.sleep(1)
-
-
 def shown(guest: Guest, unit: str) -> dict[str, str]:
     """The unit's properties; empty while systemd does not answer yet."""
     names = "ActiveState,SubState,Type,MainPID,NRestarts,Result,WatchdogTimestampMonotonic"
@@ -103,25 +97,25 @@ def has_window(guest: Guest, path: Path) -> bool:
 
 def check_lives(guest: Guest, unit: str, folder: Path, end: str) -> None:
     """Ready, on the screen, watched, hardened; and there again after the compositor was ended by a signal."""
-    eventually(lambda: is_running(guest, unit), lambda: journal(guest, unit), START_TIMEOUT_S)
+    eventually(lambda: is_running(guest, unit), lambda: journal(guest, unit), START_TIMEOUT_S, PAUSE_S)
     first = shown(guest, unit)
     # Type=notify: "active" came from READY=1.
     assert (first["Type"], first["NRestarts"]) == ("notify", "0"), journal(guest, unit)
-    eventually(lambda: has_window(guest, folder / "first.png"), lambda: journal(guest, unit), WAIT_S)
+    eventually(lambda: has_window(guest, folder / "first.png"), lambda: journal(guest, unit), WAIT_S, PAUSE_S)
 
     def keeps_alive() -> bool:
         return int(shown(guest, unit)["WatchdogTimestampMonotonic"]) > int(first["WatchdogTimestampMonotonic"])
 
-    eventually(keeps_alive, lambda: "no WATCHDOG=1", WATCHDOG_PERIOD_S)
+    eventually(keeps_alive, lambda: "no WATCHDOG=1", WATCHDOG_PERIOD_S, PAUSE_S)
     # With logind the session's scope takes the processes out of the unit's control group, but not out of these.
     inside = f"nsenter --mount --target {first['MainPID']} touch /usr/kiosk-was-here"
     assert "Read-only file system" in guest.run(inside).err
     assert "NoNewPrivs:\t1" in checked(guest, f"cat /proc/{first['MainPID']}/status")
     checked(guest, f"kill -{end} {first['MainPID']}")
-    eventually(lambda: shown(guest, unit)["NRestarts"] == "1", lambda: journal(guest, unit), WAIT_S)
-    eventually(lambda: is_running(guest, unit), lambda: journal(guest, unit), WAIT_S)
+    eventually(lambda: shown(guest, unit)["NRestarts"] == "1", lambda: journal(guest, unit), WAIT_S, PAUSE_S)
+    eventually(lambda: is_running(guest, unit), lambda: journal(guest, unit), WAIT_S, PAUSE_S)
     assert shown(guest, unit)["MainPID"] != first["MainPID"]
-    eventually(lambda: has_window(guest, folder / "again.png"), lambda: journal(guest, unit), WAIT_S)
+    eventually(lambda: has_window(guest, folder / "again.png"), lambda: journal(guest, unit), WAIT_S, PAUSE_S)
 
 
 def test_the_boot_brings_the_application_with_logind(booted: Guest, tmp_path: Path) -> None:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from tests.vm.started import MINICOMP, WAIT_S, Started, eventually
 from vmlab import Guest
 from vmlab.process import GuestProcess
 
 pytestmark = pytest.mark.vm
 
-START_TIMEOUT_S, WAIT_S = 60, 30
+START_TIMEOUT_S = 60
 TRUST = '[[trust.client]]\nuid = 0\nglobals = ["output-management"]\n'
 
 Start = Callable[[str], GuestProcess]
@@ -23,23 +23,16 @@ Start = Callable[[str], GuestProcess]
 @pytest.fixture
 def start(guest: Guest) -> Iterator[Start]:
     """Two monitors, and minicomp on them with that configuration."""
-    started: list[GuestProcess] = []
     guest.plug_output(1, 1024, 768)
     eventually(lambda: status(guest) == "connected", "the second monitor")
 
-    def run(config: str) -> GuestProcess:
-        guest.write_file("/etc/minicomp/screens.toml", config.encode())
-        process = guest.spawn(
-            [".venv/bin/minicomp", "run", "--backend", "drm", "--config", "/etc/minicomp/screens.toml", "--", "foot"],
-            env={"WLR_RENDERER": "pixman"},
-        )
-        started.append(process)
-        process.wait_for("ready:", START_TIMEOUT_S)
-        return process
+    with Started(guest, START_TIMEOUT_S) as started:
 
-    yield run
-    for process in started:
-        process.stop(grace_s=10)
+        def run(config: str) -> GuestProcess:
+            guest.write_file("/etc/minicomp/screens.toml", config.encode())
+            return started.start([*MINICOMP, "--config", "/etc/minicomp/screens.toml", "--", "foot"])
+
+        yield run
     guest.unplug_output(1)
     eventually(lambda: status(guest) == "disconnected", "the second monitor to go")
 
@@ -47,13 +40,6 @@ def start(guest: Guest) -> Iterator[Start]:
 def status(guest: Guest) -> str:
     """Of the second connector, by the kernel."""
     return guest.run("cat /sys/class/drm/card0-Virtual-2/status").out.strip()
-
-
-def eventually(condition: Callable[[], bool], what: str) -> None:
-    deadline_s = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < deadline_s, what
-        time.sleep(0.3)
 
 
 def display_of(process: GuestProcess) -> str:
