@@ -55,6 +55,20 @@ def test_semantics(name: str) -> None:
     assert (result.verdict, result.error) == (ALWAYS[name], ""), result
 
 
+def test_missed_periods_are_explained_by_what_was_charged() -> None:
+    """The first five periods are of a run in which 3 ms beyond the work were charged once, rounded."""
+    stopped = [(0.0, 4.6, 4.5), (0.0, 19.3, 7.5), (2.6, 18.8, 4.5), (2.1, 17.0, 4.5), (0.3, 4.7, 4.5)]
+    assert deadline.explain([deadline.Period(*one) for one in stopped]) == (
+        "in 1 the kernel charged up to 7.5 ms for the 4.5 and throttled the thread, whose CPU had stood still meanwhile (the hypervisor, "
+        "or an interrupt); 2 came after such a period, until that was paid back"
+    )
+    starved = deadline.explain(
+        [deadline.Period(0.0, 20.0, 4.5), deadline.Period(3.3, 17.5, 4.5), deadline.Period(0.8, 5.3, 4.5)]
+    )
+    assert starved == "in 2 it was charged no more than its budget, and had no CPU for up to 15.5 ms"
+    assert deadline.explain([deadline.Period(0.0, 4.6, 4.5), deadline.Period(0.0, 5.6, 5.6)]) == ""
+
+
 def settings() -> dict[str, str]:
     return {path: read_setting(path) for path in SETTINGS if Path(path).exists()}
 

@@ -36,12 +36,15 @@ static inline void mc_sleep_until(uint64_t at_ns)
     }
 }
 
-/* Works for so long of the calling thread's CPU time. */
-static inline void mc_use_cpu(uint64_t cpu_ns)
+/* Works for so long of the calling thread's CPU time. Returns what it was: a little more, or a lot when the
+ * thread was stopped and charged for it. */
+static inline uint64_t mc_use_cpu(uint64_t cpu_ns)
 {
-    uint64_t begin_ns = mc_thread_cpu_ns();
-    while (mc_thread_cpu_ns() - begin_ns < cpu_ns) {
-    }
+    uint64_t begin_ns = mc_thread_cpu_ns(), used_ns;
+    do {
+        used_ns = mc_thread_cpu_ns() - begin_ns;
+    } while (used_ns < cpu_ns);
+    return used_ns;
 }
 
 #endif

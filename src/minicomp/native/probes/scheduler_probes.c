@@ -45,15 +45,15 @@ int mc_probe_wakeups(uint64_t interval_ns, int count, uint64_t *late_ns_ret)
     return 0;
 }
 
-int mc_probe_periods(uint64_t period_ns, uint64_t work_ns, int count, uint64_t *done_ns_ret)
+int mc_probe_periods(uint64_t period_ns, uint64_t work_ns, int count, struct mc_probe_period *periods_ret)
 {
     uint64_t wanted = mc_now_ns() + period_ns;
     for (int i = 0; i < count; i++, wanted += period_ns) {
         if (mc_now_ns() < wanted) {
             mc_sleep_until(wanted);
         }
-        mc_use_cpu(work_ns);
-        done_ns_ret[i] = mc_now_ns() - wanted;
+        uint64_t begun = mc_now_ns(), charged = mc_use_cpu(work_ns);
+        periods_ret[i] = (struct mc_probe_period){begun - wanted, mc_now_ns() - wanted, charged};
     }
     return 0;
 }

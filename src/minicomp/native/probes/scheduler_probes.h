@@ -16,9 +16,17 @@ int mc_probe_thrash(uint64_t bytes, uint64_t until_ns);
  * omission). */
 int mc_probe_wakeups(uint64_t interval_ns, int count, uint64_t *late_ns_ret);
 
-/* Every period_ns: works for work_ns of CPU time, then sleeps until the next. done_ns_ret: from the wanted
- * begin of each period to the end of its work. */
-int mc_probe_periods(uint64_t period_ns, uint64_t work_ns, int count, uint64_t *done_ns_ret);
+/* One period: from its wanted begin to the begin and to the end of its work, and the CPU time that the kernel
+ * charged for the work. What is beyond the work that was asked for went by between two readings of the
+ * clock, while nothing of the thread was executed: an interrupt, or a hypervisor that ran something else. */
+struct mc_probe_period {
+    uint64_t begun_ns;
+    uint64_t done_ns;
+    uint64_t charged_ns;
+};
+
+/* Every period_ns: works for work_ns of CPU time, then sleeps until the next. */
+int mc_probe_periods(uint64_t period_ns, uint64_t work_ns, int count, struct mc_probe_period *periods_ret);
 
 /* Uses the CPU until `until_ns` and notes when it did not have it for longer than gap_ns: each interruption's
  * begin and end (monotonic). How many there were, `most` at most. */
