@@ -121,6 +121,28 @@ def test_a_nearly_constant_display_is_not_asked_for_more_at_the_full_target_rate
     assert sorted(display.latencies_ns)[5000] < 0.68 * MS
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_latch_that_varies_is_not_tried_again_and_again(seed: int) -> None:
+    """Frames in time contradict tries that failed, and the other way round: after a few of those it is as well known as
+    it can be."""
+    rng = random.Random(seed)
+    display = Display(400 * US, 75, cost=lambda frame: 250 * US + int(abs(rng.gauss(0, 20 * US))))
+    display.latch_jitter_ns = lambda frame: int(rng.uniform(-100 * US, 100 * US))
+    display.run(2000)
+    tried = display.pacing.probe_misses
+    assert tried <= 10
+    before = len(display.missed_frames)
+    display.run(10000)
+    assert display.pacing.probe_misses - tried <= 2
+    assert (len(display.missed_frames) - before) / 10000 <= 0.001
+
+
+def test_the_latch_is_found_within_a_second_where_nothing_fails() -> None:
+    display = Display(0, 60, cost=lambda frame: 300 * US)
+    display.run(60)
+    assert display.pacing.latch_high_ns <= 100 * US
+
+
 def laws(seed: int) -> dict[str, Callable[[int], int]]:
     rng = random.Random(seed)
     return {

@@ -125,7 +125,7 @@ class _Simulation:
         commit = commits[client.next]
         answered = client.called_ns if commit.response_ns is not None else None
         if answered is not None:
-            self.policy.answered(client.surface.surface_id, now_ns - answered)
+            self.policy.answered(client.surface.surface_id, answered, now_ns)
         if client.pending is not None:
             self.outcome.superseded += 1
         client.pending = (client.next, answered, now_ns)

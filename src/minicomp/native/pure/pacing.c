@@ -9,19 +9,23 @@
 #define COST_RECENT 3              /* a step up counts from the first frame on */
 #define UNKNOWN_COST_NS (2 * MSEC) /* before anything was measured */
 #define FIRST_LATCH_NS (4 * MSEC)
-#define PROBE_AFTER_FRAMES 24   /* quiet frames between two tries */
+#define EAGER_FRAMES 4          /* between two tries, until the first one that fails */
+#define PROBE_AFTER_FRAMES 24   /* and then, for a start */
 #define PROBE_PATIENCE 4096     /* tries get rarer, but never end: displays change */
 #define LATCH_PRECISION_SHARE 8 /* done when high - low <= high / 8 ... */
 #define LATCH_PRECISION_NS (20 * USEC)
 #define SAFETY_STEP_SHARE 64 /* of a period, for each miss */
 #define FIRST_SAFETY_NS (200 * USEC)
+#define YOUNG_FRAMES 128
+#define YOUNG_SHARE 32  /* of the safety, for each frame in time */
 #define CLIFF_SHARE 128 /* of a period: "hardly more slack" than what missed */
 #define CLIFF_SLOWER 16
 #define SAME_VBLANK_SHARE 2 /* shown within half a period of its vblank: in time */
 #define MISSES_BEFORE_RELEARN 3
-#define RESPONSE_DROP 1
-#define RESPONSE_RECENT 2
-#define RESPONSE_SLACK_NS (100 * USEC)
+#define FRAME_SHARE 2    /* of the target's misses: what frames may fail by composing too late ... */
+#define RESPONSE_SHARE 4 /* ... and by clients that answer too late; together less than the target */
+#define TRUSTED_CONTRADICTIONS 2
+#define PEER_IDLE_PERIODS 3 /* an output that has shown nothing for so long takes nobody's time */
 
 void mc_pacing_init(struct mc_pacing *pacing, enum mc_pacing_mode mode, uint64_t fixed_ns,
                     double target_miss_rate)
@@ -30,7 +34,24 @@ void mc_pacing_init(struct mc_pacing *pacing, enum mc_pacing_mode mode, uint64_t
     pacing->mode = mode;
     pacing->fixed_ns = fixed_ns;
     pacing->target_miss_rate = target_miss_rate;
+    pacing->peer = pacing;
     mc_pacing_reset(pacing, 0);
+}
+
+void mc_pacing_join(struct mc_pacing *pacing, struct mc_pacing *other)
+{
+    pacing->peer = other->peer;
+    other->peer = pacing;
+}
+
+void mc_pacing_leave(struct mc_pacing *pacing)
+{
+    struct mc_pacing *before = pacing;
+    while (before->peer != pacing) {
+        before = before->peer;
+    }
+    before->peer = pacing->peer;
+    pacing->peer = pacing;
 }
 
 static uint64_t min_ns(uint64_t a, uint64_t b)
@@ -48,28 +69,77 @@ void mc_pacing_reset(struct mc_pacing *pacing, uint64_t nominal_period_ns)
     mc_vclock_reset(&pacing->clock, nominal_period_ns);
     pacing->latch_low_ns = 0;
     pacing->latch_high_ns = min_ns(FIRST_LATCH_NS, mc_vclock_period_ns(&pacing->clock) / 2);
-    pacing->safety_ns = FIRST_SAFETY_NS;
+    pacing->alone.safety_ns = pacing->crowded.safety_ns = FIRST_SAFETY_NS;
     pacing->cliff_ns = 0;
+    pacing->young = YOUNG_FRAMES;
     pacing->frames_since_miss = pacing->frames_since_probe = pacing->misses_in_a_row = 0;
-    pacing->probe_wait = PROBE_AFTER_FRAMES;
-    pacing->probing = false;
+    pacing->contradictions = 0;
+    pacing->probe_wait = EAGER_FRAMES;
+    pacing->work_ns = pacing->worked_ns = 0;
 }
 
-static uint64_t cost_ns(const struct mc_pacing *pacing)
+static uint64_t upper_ns(const struct mc_window_stats *cost)
 {
-    if (pacing->cost.count == 0) {
+    if (cost->count == 0) {
         return UNKNOWN_COST_NS;
     }
-    return max_ns(mc_window_upper_ns(&pacing->cost, COST_DROP),
-                  mc_window_recent_ns(&pacing->cost, COST_RECENT));
+    return max_ns(mc_window_upper_ns(cost, COST_DROP), mc_window_recent_ns(cost, COST_RECENT));
 }
 
-uint64_t mc_pacing_budget_ns(const struct mc_pacing *pacing)
+static uint64_t cost_ns(const struct mc_pacing *pacing, bool crowded)
+{
+    if (!crowded) {
+        return upper_ns(&pacing->alone.cost);
+    }
+    if (pacing->crowded.cost.count >= MC_WINDOW_FEW) {
+        return upper_ns(&pacing->crowded.cost);
+    }
+    uint64_t known_ns = pacing->crowded.cost.count != 0 ? upper_ns(&pacing->crowded.cost) : 0;
+    uint64_t others_ns = 0;
+    for (const struct mc_pacing *peer = pacing->peer; peer != pacing; peer = peer->peer) {
+        others_ns += mc_window_median_ns(&peer->alone.cost);
+    }
+    return max_ns(known_ns, upper_ns(&pacing->alone.cost) + others_ns);
+}
+
+static uint64_t safety_ns(const struct mc_pacing *pacing, bool crowded)
+{
+    return crowded ? pacing->crowded.safety_ns : pacing->alone.safety_ns;
+}
+
+static uint64_t budget_ns_of(const struct mc_pacing *pacing, bool crowded)
 {
     if (pacing->mode == MC_PACING_FIXED) {
         return pacing->fixed_ns;
     }
-    return cost_ns(pacing) + pacing->latch_high_ns + pacing->safety_ns;
+    return cost_ns(pacing, crowded) + pacing->latch_high_ns + safety_ns(pacing, crowded);
+}
+
+uint64_t mc_pacing_budget_ns(const struct mc_pacing *pacing)
+{
+    return budget_ns_of(pacing, false);
+}
+
+/* Whether another output's frame is worked on, from the callbacks of its clients to its commit, while one for
+ * this vblank is. */
+static bool is_crowded(const struct mc_pacing *pacing, uint64_t vblank_ns)
+{
+    if (pacing->peer == pacing || pacing->mode != MC_PACING_ADAPTIVE || vblank_ns < pacing->work_ns) {
+        return false;
+    }
+    uint64_t begin_ns = vblank_ns - max_ns(pacing->work_ns, budget_ns_of(pacing, false));
+    uint64_t end_ns = vblank_ns - pacing->latch_high_ns;
+    for (const struct mc_pacing *peer = pacing->peer; peer != pacing; peer = peer->peer) {
+        uint64_t idle_ns = PEER_IDLE_PERIODS * mc_vclock_period_ns(&peer->clock);
+        if (peer->worked_ns == 0 || begin_ns > peer->worked_ns + idle_ns) {
+            continue;
+        }
+        uint64_t theirs_ns = mc_vclock_next(&peer->clock, begin_ns + peer->latch_high_ns);
+        if (theirs_ns - min_ns(peer->work_ns, theirs_ns) < end_ns) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Whether the latch is known well enough to stop trying. */
@@ -79,7 +149,14 @@ static bool latch_known(const struct mc_pacing *pacing)
     return gap_ns <= max_ns(pacing->latch_high_ns / LATCH_PRECISION_SHARE, LATCH_PRECISION_NS);
 }
 
-struct mc_plan mc_pacing_plan(struct mc_pacing *pacing, uint64_t now_ns, uint64_t not_before_ns)
+static bool tries_less(const struct mc_pacing *pacing)
+{
+    uint32_t quiet = pacing->probe_wait < PROBE_AFTER_FRAMES ? pacing->probe_wait : PROBE_AFTER_FRAMES;
+    return pacing->mode == MC_PACING_ADAPTIVE && !latch_known(pacing) && pacing->frames_since_miss >= quiet &&
+           pacing->frames_since_probe >= pacing->probe_wait;
+}
+
+struct mc_plan mc_pacing_plan(const struct mc_pacing *pacing, uint64_t now_ns, uint64_t not_before_ns)
 {
     struct mc_plan plan = {.start_ns = now_ns};
     uint64_t period_ns = mc_vclock_period_ns(&pacing->clock);
@@ -88,42 +165,47 @@ struct mc_plan mc_pacing_plan(struct mc_pacing *pacing, uint64_t now_ns, uint64_
     if (pacing->mode == MC_PACING_ASAP) {
         plan.start_ns = max_ns(now_ns, not_before_ns);
         plan.vblank_ns = mc_vclock_next(&pacing->clock, max_ns(plan.start_ns + 1, from_ns));
+        plan.budget_ns = budget_ns_of(pacing, false);
         return plan;
     }
-    uint64_t budget_ns = mc_pacing_budget_ns(pacing);
-    if (pacing->mode == MC_PACING_ADAPTIVE && !latch_known(pacing) &&
-        pacing->frames_since_miss >= PROBE_AFTER_FRAMES && pacing->frames_since_probe >= pacing->probe_wait) {
-        plan.probe = true;
-        uint64_t middle_ns = (pacing->latch_low_ns + pacing->latch_high_ns) / 2;
-        /* The bare middle: with safety on top it would try nothing. */
-        budget_ns = cost_ns(pacing) + middle_ns;
-    }
     plan.vblank_ns = mc_vclock_next(&pacing->clock, from_ns);
-    if (plan.vblank_ns >= now_ns + budget_ns) {
-        plan.start_ns = plan.vblank_ns - budget_ns;
+    plan.crowded = is_crowded(pacing, plan.vblank_ns);
+    plan.budget_ns = budget_ns_of(pacing, plan.crowded);
+    uint64_t before_ns = plan.budget_ns;
+    if (!plan.crowded && tries_less(pacing)) {
+        plan.probe = true;
+        /* The bare middle: with safety on top it would try nothing. */
+        before_ns = cost_ns(pacing, false) + (pacing->latch_low_ns + pacing->latch_high_ns) / 2;
+    }
+    if (plan.vblank_ns >= now_ns + before_ns) {
+        plan.start_ns = plan.vblank_ns - before_ns;
         return plan;
     }
     plan.probe = false;
     /* Its proper start has passed. At once, if it will do with the usual cost and no safety; else the next
      * one. */
-    uint64_t least_ns = mc_window_median_ns(&pacing->cost) + pacing->latch_high_ns;
+    const struct mc_pacing_load *load = plan.crowded ? &pacing->crowded : &pacing->alone;
+    uint64_t least_ns = mc_window_median_ns(&load->cost) + pacing->latch_high_ns;
     if (pacing->mode == MC_PACING_FIXED || plan.vblank_ns >= now_ns + least_ns) {
         plan.late = true;
         if (plan.vblank_ns > now_ns) {
             return plan;
         }
     }
-    plan.late = false;
     plan.vblank_ns = mc_vclock_next(&pacing->clock, plan.vblank_ns + period_ns / 2);
-    budget_ns = mc_pacing_budget_ns(pacing);
-    plan.start_ns = plan.vblank_ns > now_ns + budget_ns ? plan.vblank_ns - budget_ns : now_ns;
+    plan.crowded = is_crowded(pacing, plan.vblank_ns);
+    plan.budget_ns = budget_ns_of(pacing, plan.crowded);
+    plan.start_ns = max_ns(plan.vblank_ns - min_ns(plan.budget_ns, plan.vblank_ns), now_ns);
     plan.late = plan.start_ns == now_ns;
     return plan;
 }
 
 void mc_pacing_committed(struct mc_pacing *pacing, const struct mc_plan *plan, uint64_t committed_ns)
 {
-    mc_window_add(&pacing->cost, committed_ns > plan->start_ns ? committed_ns - plan->start_ns : 0);
+    struct mc_pacing_load *load = plan->crowded ? &pacing->crowded : &pacing->alone;
+    mc_window_add(&load->cost, committed_ns > plan->start_ns ? committed_ns - plan->start_ns : 0);
+    pacing->work_ns = budget_ns_of(pacing, false);
+    pacing->worked_ns = committed_ns;
 }
 
 static void missed(struct mc_pacing *pacing, const struct mc_plan *plan, uint64_t slack_ns)
@@ -139,11 +221,28 @@ static void missed(struct mc_pacing *pacing, const struct mc_plan *plan, uint64_
         /* Not bad luck: the display wants its commits earlier than what had been enough. */
         pacing->latch_low_ns = min_ns(slack_ns, period_ns - 1);
         pacing->latch_high_ns = min_ns(max_ns(pacing->latch_high_ns, slack_ns) * 2, period_ns);
-        pacing->misses_in_a_row = 0;
+        pacing->misses_in_a_row = pacing->contradictions = 0;
+        pacing->probe_wait = PROBE_AFTER_FRAMES;
         return;
     }
     pacing->cliff_ns = slack_ns;
-    pacing->safety_ns = min_ns(pacing->safety_ns + period_ns / SAFETY_STEP_SHARE, period_ns / 2);
+    struct mc_pacing_load *load = plan->crowded ? &pacing->crowded : &pacing->alone;
+    load->safety_ns = min_ns(load->safety_ns + period_ns / SAFETY_STEP_SHARE, period_ns / 2);
+}
+
+static void lower_safety(struct mc_pacing *pacing, uint64_t *safety_ns, uint64_t slack_ns)
+{
+    uint64_t period_ns = mc_vclock_period_ns(&pacing->clock);
+    double rate = pacing->target_miss_rate / FRAME_SHARE;
+    double lower_ns = (double)(period_ns / SAFETY_STEP_SHARE) * rate / (1.0 - rate);
+    /* 0: committed after its vblank, which is chance and no edge of the display. */
+    if (pacing->cliff_ns > 0 && slack_ns >= pacing->cliff_ns &&
+        slack_ns < pacing->cliff_ns + period_ns / CLIFF_SHARE) {
+        lower_ns /= CLIFF_SLOWER;
+    } else if (pacing->young > 0) {
+        lower_ns = max_ns(*safety_ns / YOUNG_SHARE, (uint64_t)lower_ns);
+    }
+    *safety_ns -= min_ns(*safety_ns, (uint64_t)(lower_ns + 0.5));
 }
 
 static void in_time(struct mc_pacing *pacing, const struct mc_plan *plan, uint64_t slack_ns)
@@ -153,19 +252,16 @@ static void in_time(struct mc_pacing *pacing, const struct mc_plan *plan, uint64
     if (slack_ns < pacing->latch_high_ns) {
         pacing->latch_high_ns = max_ns(slack_ns, pacing->latch_low_ns + 1);
         if (slack_ns <= pacing->latch_low_ns) {
-            pacing->latch_low_ns = slack_ns / 2; /* what failed there once was something else */
+            /* What failed there once was something else; or, where that happens again and again, the latch
+             * varies: then it is known as well as it can be. */
+            bool varies = ++pacing->contradictions > TRUSTED_CONTRADICTIONS;
+            pacing->latch_low_ns = varies ? slack_ns - slack_ns / LATCH_PRECISION_SHARE : slack_ns / 2;
+            pacing->latch_high_ns = max_ns(slack_ns, pacing->latch_low_ns + 1);
         }
     }
     if (!plan->probe) {
-        uint64_t period_ns = mc_vclock_period_ns(&pacing->clock);
-        double step_ns = (double)(period_ns / SAFETY_STEP_SHARE);
-        double lower_ns = step_ns * pacing->target_miss_rate / (1.0 - pacing->target_miss_rate);
-        /* 0: committed after its vblank, which is chance and no edge of the display. */
-        if (pacing->cliff_ns > 0 && slack_ns >= pacing->cliff_ns &&
-            slack_ns < pacing->cliff_ns + period_ns / CLIFF_SHARE) {
-            lower_ns /= CLIFF_SLOWER;
-        }
-        pacing->safety_ns -= min_ns(pacing->safety_ns, (uint64_t)(lower_ns + 0.5));
+        lower_safety(pacing, plan->crowded ? &pacing->crowded.safety_ns : &pacing->alone.safety_ns, slack_ns);
+        pacing->young -= pacing->young > 0;
     }
 }
 
@@ -181,11 +277,11 @@ bool mc_pacing_presented(struct mc_pacing *pacing, const struct mc_plan *plan, u
     uint64_t slack_ns = plan->vblank_ns > committed_ns ? plan->vblank_ns - committed_ns : 0;
     pacing->frames++;
     pacing->frames_since_probe = plan->probe ? 0 : pacing->frames_since_probe + 1;
-    if (plan->probe) {
+    if (plan->probe && miss) {
         /* Each try that fails makes the next one rarer, so that trying stays within the target in the long
          * run. */
-        pacing->probe_wait =
-            miss ? (uint32_t)min_ns(pacing->probe_wait * 2ull, PROBE_PATIENCE) : PROBE_AFTER_FRAMES;
+        uint64_t wait = max_ns(pacing->probe_wait * 2ull, PROBE_AFTER_FRAMES);
+        pacing->probe_wait = (uint32_t)min_ns(wait, PROBE_PATIENCE);
     }
     if (miss) {
         pacing->misses++;
@@ -196,17 +292,28 @@ bool mc_pacing_presented(struct mc_pacing *pacing, const struct mc_plan *plan, u
     return miss;
 }
 
-uint64_t mc_pacing_callback_ns(const struct mc_pacing *pacing, const struct mc_window_stats *response,
-                               uint64_t now_ns, uint64_t shown_vblank_ns)
+struct mc_ask mc_pacing_ask(struct mc_pacing *pacing, const struct mc_response *response, uint64_t now_ns,
+                            uint64_t shown_vblank_ns)
 {
-    if (pacing->mode == MC_PACING_ASAP || response->count == 0) {
-        return now_ns;
+    struct mc_ask ask = {.at_ns = now_ns, .period_ns = mc_vclock_period_ns(&pacing->clock)};
+    if (pacing->mode == MC_PACING_ASAP || !mc_response_known(response)) {
+        return ask;
     }
-    uint64_t period_ns = mc_vclock_period_ns(&pacing->clock);
-    uint64_t answer_ns =
-        max_ns(mc_window_upper_ns(response, RESPONSE_DROP), mc_window_recent_ns(response, RESPONSE_RECENT)) +
-        RESPONSE_SLACK_NS;
-    uint64_t vblank_ns = mc_vclock_next(&pacing->clock, max_ns(shown_vblank_ns + period_ns / 2, now_ns));
-    uint64_t before_ns = mc_pacing_budget_ns(pacing) + answer_ns;
-    return vblank_ns > now_ns + before_ns ? vblank_ns - before_ns : now_ns;
+    ask.vblank_ns = mc_vclock_next(&pacing->clock, max_ns(shown_vblank_ns + ask.period_ns / 2, now_ns));
+    ask.crowded = is_crowded(pacing, ask.vblank_ns);
+    const struct mc_pacing_load *load = ask.crowded ? &pacing->crowded : &pacing->alone;
+    uint64_t least_ns = pacing->mode == MC_PACING_FIXED
+                            ? pacing->fixed_ns
+                            : mc_window_median_ns(&load->cost) + pacing->latch_high_ns + load->safety_ns;
+    ask.latest_ns = ask.vblank_ns - min_ns(least_ns, ask.vblank_ns);
+    uint64_t before_ns =
+        budget_ns_of(pacing, ask.crowded) + mc_response_ns(response, ask.crowded, ask.period_ns);
+    ask.at_ns = max_ns(ask.vblank_ns - min_ns(before_ns, ask.vblank_ns), now_ns);
+    pacing->work_ns = max_ns(pacing->work_ns, before_ns);
+    return ask;
+}
+
+double mc_pacing_late_rate(double target_miss_rate)
+{
+    return target_miss_rate / RESPONSE_SHARE;
 }

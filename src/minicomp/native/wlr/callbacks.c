@@ -40,8 +40,9 @@ static void visit(struct walk *walk, struct wlr_scene_surface *scene_surface)
         return;
     }
     if (walk->shown_vblank_ns != 0 && surface->callback_due_ns == 0) {
-        surface->callback_due_ns =
-            mc_pacing_callback_ns(&output->pacing, &surface->response, walk->now_ns, walk->shown_vblank_ns);
+        surface->ask =
+            mc_pacing_ask(&output->pacing, &surface->response, walk->now_ns, walk->shown_vblank_ns);
+        surface->callback_due_ns = surface->ask.at_ns;
     }
     uint64_t due_ns = surface->callback_due_ns;
     if (due_ns == 0) {

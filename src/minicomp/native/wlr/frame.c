@@ -92,7 +92,7 @@ void mc_deadline_changed(struct mc_output *output)
 static void trace_planned(struct mc_output *output)
 {
     mc_trace_now(&output->server->trace, MC_POINT_FRAME_PLANNED, output->id, output->frame_id + 1, 0,
-                 output->plan.start_ns, (uint32_t)(mc_pacing_budget_ns(&output->pacing) / MC_NSEC_PER_USEC));
+                 output->plan.start_ns, (uint32_t)(output->plan.budget_ns / MC_NSEC_PER_USEC));
 }
 
 /* The state has become QUEUED: settles when the frame begins. */
@@ -386,6 +386,13 @@ int mc_frame_init(struct mc_output *output)
 {
     const struct mc_pacing_settings *settings = &output->server->pacing;
     mc_pacing_init(&output->pacing, settings->mode, settings->fixed_ns, settings->target_miss_rate);
+    struct mc_output *other;
+    wl_list_for_each (other, &output->server->outputs, link) {
+        if (other != output) {
+            mc_pacing_join(&output->pacing, &other->pacing);
+            break;
+        }
+    }
     int error =
         output->server->step ? mc_timer_init(&output->deadline, output->server, handle_deadline, output) : 0;
     if (error == 0) {
@@ -393,6 +400,7 @@ int mc_frame_init(struct mc_output *output)
     }
     if (error != 0) {
         mc_timer_finish(&output->deadline);
+        mc_pacing_leave(&output->pacing);
         return error;
     }
     mc_listen(&output->wlr_output->events.frame, &output->frame, handle_frame);
@@ -406,6 +414,7 @@ void mc_frame_finish(struct mc_output *output)
     mc_deadlines_changed(output->server); /* it has left the list of outputs: its own is none any more */
     mc_timer_finish(&output->deadline);
     mc_timer_finish(&output->estimate);
+    mc_pacing_leave(&output->pacing);
     mc_unlisten(&output->frame);
     mc_unlisten(&output->needs_frame);
     mc_unlisten(&output->present);

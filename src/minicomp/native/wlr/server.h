@@ -253,7 +253,8 @@ struct mc_surface {
     bool feedback_wanted;        /* wp_presentation.feedback since the last commit */
     uint64_t callback_due_ns;    /* when its frame callbacks are to be sent; 0: not planned */
     uint64_t callback_sent_ns;   /* when they were; 0: it has answered since */
-    struct mc_window_stats response; /* from callback to commit */
+    struct mc_ask ask;           /* what the callback that is planned, or was sent, asks for */
+    struct mc_response response; /* from callback to commit */
     struct wl_listener commit, destroy;
 };
 

@@ -52,12 +52,13 @@ static void handle_commit(struct wl_listener *listener, void *data)
         surface->commit_ns = mc_server_now_ns(server);
     }
     if (surface->callback_sent_ns != 0 && (flags & (COMMIT_BUFFER | COMMIT_DAMAGE)) != 0) {
-        uint64_t response_ns = mc_server_now_ns(server) - surface->callback_sent_ns;
+        uint64_t now_ns = mc_server_now_ns(server), called_ns = surface->callback_sent_ns;
         surface->callback_sent_ns = 0;
         wl_list_remove(&surface->link);
         wl_list_insert(server->surfaces.prev, &surface->link);
-        if (response_ns < LONGEST_RESPONSE_NS) {
-            mc_window_add(&surface->response, response_ns);
+        if (now_ns - called_ns < LONGEST_RESPONSE_NS) {
+            mc_response_answered(&surface->response, &surface->ask, called_ns, now_ns,
+                                 mc_pacing_late_rate(server->pacing.target_miss_rate));
         }
     }
     mc_trace_now(&server->trace, MC_POINT_SURFACE_COMMIT, 0, 0, surface->id, surface->commits, flags);

@@ -86,5 +86,5 @@ class Policy:
         del now_ns
         return None
 
-    def answered(self, surface_id: int, response_ns: int) -> None:
+    def answered(self, surface_id: int, called_ns: int, now_ns: int) -> None:
         """A surface answered its callback."""

@@ -30,8 +30,9 @@ class Own(Policy):
     def __init__(self, display: Display, name: str, mode: int, fixed_ns: int) -> None:
         super().__init__(name, display)
         self.pacing: Any = ffi.new("struct mc_pacing *")
-        self.responses: dict[int, Any] = {}
+        self.clients: dict[int, _Client] = {}
         lib.mc_pacing_init(self.pacing, mode, fixed_ns, display.target_miss_rate)
+        self.late_rate: float = lib.mc_pacing_late_rate(display.target_miss_rate)
         lib.mc_pacing_reset(self.pacing, display.refresh_ns)
 
     def plan(self, now_ns: int, shown_ns: int) -> Plan:
@@ -46,16 +47,23 @@ class Own(Policy):
         lib.mc_pacing_presented(self.pacing, done.plan.native, done.committed_ns, seq, shown_ns)
 
     def callback_after_commit(self, surface_id: int, done: Done) -> int | None:
-        at_ns: int = lib.mc_pacing_callback_ns(
-            self.pacing, self._response(surface_id), done.committed_ns, done.plan.target_ns or 1
-        )
+        client = self._client(surface_id)
+        client.ask[0] = lib.mc_pacing_ask(self.pacing, client.response, done.committed_ns, done.plan.target_ns or 1)
+        at_ns: int = client.ask.at_ns
         return at_ns
 
-    def answered(self, surface_id: int, response_ns: int) -> None:
-        if response_ns < LONGEST_RESPONSE_NS:
-            lib.mc_window_add(self._response(surface_id), response_ns)
+    def answered(self, surface_id: int, called_ns: int, now_ns: int) -> None:
+        if now_ns - called_ns < LONGEST_RESPONSE_NS:
+            client = self._client(surface_id)
+            lib.mc_response_answered(client.response, client.ask, called_ns, now_ns, self.late_rate)
 
-    def _response(self, surface_id: int) -> Any:
-        if surface_id not in self.responses:
-            self.responses[surface_id] = ffi.new("struct mc_window_stats *")
-        return self.responses[surface_id]
+    def _client(self, surface_id: int) -> _Client:
+        if surface_id not in self.clients:
+            self.clients[surface_id] = _Client()
+        return self.clients[surface_id]
+
+
+class _Client:
+    def __init__(self) -> None:
+        self.response: Any = ffi.new("struct mc_response *")
+        self.ask: Any = ffi.new("struct mc_ask *")
