@@ -22,9 +22,9 @@ COMMANDS = {
     "demo": "run a client on the modelled display for some seconds and show where each frame's time went",
     "doctor": "check everything minicomp needs on this machine, and say what to do",
     "inspect": "show a process's file descriptors: dma-bufs, sockets, and which are one open file",
-    "trace": "summarise or export a run file written with `run --trace`",
+    "trace": "what every frame did, from a run file written with `run --trace`: summary, misses, one frame, export",
     "top": "watch a running compositor's frames, from the run file that it is writing",
-    "lab": "experiments on run files: lab replay computes the same frames under other schedulers",
+    "lab": "experiments: run one, report it; probe the kernel; replay a run file under other frame schedulers",
     "config": "check a configuration file, or show the effective settings",
 }
 

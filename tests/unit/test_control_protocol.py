@@ -217,6 +217,9 @@ def test_command_line_values_have_the_parameters_types() -> None:
     assert _parse_params("subscribe", ["events=window,output.new"]) == {"events": ["window", "output.new"]}
     assert _parse_params("knob.set", ["name=n", "value=5"]) == {"name": "n", "value": 5}
     assert _parse_params("knob.set", ["name=n", "value=fifo"]) == {"name": "n", "value": "fifo"}
+    assert _parse_params("knob.set", ["n", '{"64" = "always"}']) == {"name": "n", "value": {"64": "always"}}
+    assert _parse_params("knob.set", ["n", 'value={class = "rr"}']) == {"name": "n", "value": {"class": "rr"}}
+    assert _parse_params("knob.set", ["n", "0,2-3"]) == {"name": "n", "value": "0,2-3"}
     assert _parse_params("input.move", ["3", "y=4"]) == {"x": 3.0, "y": 4.0}
     for arguments, message in (
         (["1", "2", "3"], "not of the form key=value"),

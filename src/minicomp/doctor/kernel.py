@@ -74,7 +74,11 @@ def _tracefs() -> Finding:
             readable = os.access(f"{folder}/available_events", os.R_OK)
             why = f"{folder}, {'readable' if readable else 'not readable by us'}"
             return Finding("tracefs", readable, why, "run as root, or give your group the rights (mount -o gid=)", LAB)
-    return Finding("tracefs", False, "not mounted", "mount -t tracefs none /sys/kernel/tracing", LAB)
+    if Path("/sys/kernel/tracing").is_dir() and "tracefs" in (read_text("/proc/filesystems") or ""):
+        # lab.kernel.tracefs mounts it in a namespace of its own.
+        why = "not mounted; who traces mounts it for itself alone"
+        return Finding("tracefs", os.geteuid() == 0, why, "trace the kernel as root", LAB)
+    return Finding("tracefs", False, "not in this kernel", "a kernel with CONFIG_TRACING", LAB)
 
 
 def _bpf() -> Iterator[Finding]:

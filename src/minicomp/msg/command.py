@@ -54,7 +54,9 @@ def main(arguments: Sequence[str]) -> int:
     except Refusal as refusal:
         if options.json:
             print(json.dumps({"error": refusal.error}))
-        print(f"minicomp: {options.method}: {refusal}", file=sys.stderr)
+        said = str(refusal)  # some name the method themselves, for those who speak the protocol
+        told = said if said.startswith(options.method) else f"{options.method}: {said}"
+        print(f"minicomp: {told}", file=sys.stderr)
         return REFUSED
     print(
         json.dumps(answer, indent=2) if options.json else as_text(_for_people(answer)), end="\n" if options.json else ""
@@ -87,7 +89,7 @@ def _parse_params(name: str, arguments: Sequence[str]) -> dict[str, Any]:
     params: dict[str, Any] = {}
     for place, argument in enumerate(arguments):
         key, equals, text = argument.partition("=")
-        if not equals:
+        if not equals or not key.isidentifier():  # a value may have an = in it
             if known is None or place >= len(known.parameters):
                 raise ConfigError(f'"{argument}" is not of the form key=value', where=f"msg {name}", todo=_usage(known))
             key, text = known.parameters[place].name, argument
@@ -121,10 +123,16 @@ def _convert(name: str, parameter: Parameter, text: str) -> Any:
 
 
 def _guess(text: str) -> Any:
-    """JSON if it is JSON, else the text itself."""
+    """JSON if it is JSON, a value as `--set` takes it if it is that, else the text itself."""
+    from tomllib import TOMLDecodeError, loads
+
     try:
         return json.loads(text)
     except ValueError:
+        pass
+    try:
+        return loads(f"value = {text}")["value"]
+    except TOMLDecodeError:
         return text
 
 

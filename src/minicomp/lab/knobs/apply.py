@@ -56,7 +56,7 @@ class KnobSession:
             for knob in knobs:
                 effect = self._apply(knob, subject)
                 if not effect.took_effect and self._settings.strict:
-                    raise PreconditionError(effect.note or "it did not take effect", where=knob.name)
+                    raise PreconditionError(_with_name(effect))
             # What comes later can undo what came before (a class resets the slack): the last word counts.
             return [self._read_back(knob, subject) if self._took(knob) else self._effects[knob.name] for knob in knobs]
 
@@ -127,7 +127,7 @@ class KnobSession:
         if effect.took_effect:
             log.info("%s: %s%s", knob.name, _shown(effect.effective), _in_brackets(effect.note))
         else:
-            log.warning("%s did not take effect: %s", knob.name, effect.note)
+            log.warning("did not take effect: %s", _with_name(effect))
         return effect
 
     def _replace(self, name: str, old: Knob | None, new: Knob | None, subject: Subject) -> Effect:
@@ -181,7 +181,18 @@ def _changed(settings: KnobSettings, dotted_key: str, value: Any) -> KnobSetting
     try:
         return convert(tables, KnobSettings)
     except ValidationError as error:
-        raise ConfigError(str(error).partition(" - at `")[0], where=where) from None
+        from minicomp.config.explain import explained
+        from minicomp.config.overrides import Override
+
+        message = str(error).replace("at `$", "at `$.knobs", 1)
+        raise explained(message, {"knobs": tables}, "", None, [Override(tuple(parts), value, where)]) from None
+
+
+def _with_name(effect: Effect) -> str:
+    """Why a knob is not in effect. A refusal names the knob itself."""
+    if effect.note.startswith(effect.name):
+        return effect.note
+    return f"{effect.name}: {effect.note or 'the kernel says something else'}"
 
 
 def _tables(settings: dict[str, Any]) -> list[str]:
