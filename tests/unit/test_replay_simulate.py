@@ -85,14 +85,15 @@ def test_adaptive_is_the_compositors_own_code_and_finds_the_latch() -> None:
 def test_a_frame_that_is_too_late_for_the_latch_is_shown_a_refresh_later_and_counts_as_missed() -> None:
     """fixed:2ms with 1 ms to compose leaves 1 ms: just enough for a latch of 1 ms, too little for 1 ns more.
 
-    Then each answer, 0.1 ms before its frame ought to begin, finds the display still busy with the one before.
+    Then each answer, a little before its frame ought to begin, finds the display still busy with the one before.
     """
     enough = replayed("fixed:2ms", workload(30))
     assert score(workload(30), enough, 5).missed == Share(0, 25)
     work = workload(30, latch_ns=LATCH_NS + 1)
     short = replayed("fixed:2ms", work)
     assert score(work, short, 5).missed == Share(25, 25)
-    assert {one.shown_ns - one.committed_ns for one in short.shown[5:]} == {2 * PERIOD_NS + 2_100 * US}
+    for one in short.shown[5:]:
+        assert 0 < one.shown_ns - one.committed_ns - (2 * PERIOD_NS + 2_000 * US) <= PERIOD_NS // 128
 
 
 def test_wake_lateness_lock_wait_and_late_news_of_the_flip_all_delay() -> None:

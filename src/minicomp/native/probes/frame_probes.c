@@ -1,6 +1,7 @@
 #include "frame_probes.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <string.h>
@@ -63,7 +64,13 @@ static bool is_stop_for_us(int status, int *deliver_ret)
     return number == (SIGTRAP | 0x80);
 }
 
-int mc_frame_count(const char *const *argv, int output_fd, uint32_t settle_ms, uint32_t count_ms,
+static bool is_readable(int fd)
+{
+    struct pollfd one = {.fd = fd, .events = POLLIN};
+    return poll(&one, 1, 0) > 0 && (one.revents & POLLIN) != 0;
+}
+
+int mc_frame_count(const char *const *argv, int output_fd, int ready_fd, uint32_t settle_ms, uint32_t count_ms,
                    struct mc_frame_counts *counts_ret)
 {
     struct sigaction action = {.sa_handler = on_alarm}; /* without SA_RESTART */
@@ -82,19 +89,23 @@ int mc_frame_count(const char *const *argv, int output_fd, uint32_t settle_ms, u
         kill(pid, SIGKILL);
         return -1000 - EPERM;
     }
-    const uint64_t begin_ns = mc_now_ns() + settle_ms * 1000000ULL, end_ns = begin_ns + count_ms * 1000000ULL;
+    uint64_t begin_ns = UINT64_MAX, end_ns = UINT64_MAX;
     bool ended = false;
     ptrace(PTRACE_SYSCALL, pid, NULL, 0);
     wake_in(20000000);
     bool counting = false;
     for (;;) {
         uint64_t t_ns = mc_now_ns();
+        if (begin_ns == UINT64_MAX && is_readable(ready_fd)) {
+            begin_ns = t_ns + settle_ms * 1000000ULL;
+            end_ns = begin_ns + count_ms * 1000000ULL;
+        }
         if (!ended && t_ns >= end_ns) {
             ended = true;
             counts_ret->end_ns = t_ns;
             kill(pid, SIGTERM);
         }
-        if (t_ns >= end_ns + GRACE_NS) {
+        if (ended && t_ns >= end_ns + GRACE_NS) {
             kill(pid, SIGKILL);
         }
         pid_t tid = waitpid(-1, &status, __WALL);

@@ -14,7 +14,9 @@
 #define PROBE_PATIENCE 4096     /* tries get rarer, but never end: displays change */
 #define LATCH_PRECISION_SHARE 8 /* done when high - low <= high / 8 ... */
 #define LATCH_PRECISION_NS (20 * USEC)
-#define SAFETY_STEP_SHARE 64 /* of a period, for each miss */
+#define SAFETY_STEP_SHARE 64  /* a miss raises the safety by what was short and this part of a period ... */
+#define LARGEST_STEP_SHARE 16 /* ... but not by more than this */
+#define STALL_SHARE 4         /* more than this part of a period short: something stood still */
 #define FIRST_SAFETY_NS (200 * USEC)
 #define YOUNG_FRAMES 128
 #define YOUNG_SHARE 32  /* of the safety, for each frame in time */
@@ -70,6 +72,7 @@ void mc_pacing_reset(struct mc_pacing *pacing, uint64_t nominal_period_ns)
     pacing->latch_low_ns = 0;
     pacing->latch_high_ns = min_ns(FIRST_LATCH_NS, mc_vclock_period_ns(&pacing->clock) / 2);
     pacing->alone.safety_ns = pacing->crowded.safety_ns = FIRST_SAFETY_NS;
+    pacing->alone.step_ns = pacing->crowded.step_ns = mc_vclock_period_ns(&pacing->clock) / SAFETY_STEP_SHARE;
     pacing->cliff_ns = 0;
     pacing->young = YOUNG_FRAMES;
     pacing->frames_since_miss = pacing->frames_since_probe = pacing->misses_in_a_row = 0;
@@ -208,7 +211,8 @@ void mc_pacing_committed(struct mc_pacing *pacing, const struct mc_plan *plan, u
     pacing->worked_ns = committed_ns;
 }
 
-static void missed(struct mc_pacing *pacing, const struct mc_plan *plan, uint64_t slack_ns)
+static void missed(struct mc_pacing *pacing, const struct mc_plan *plan, uint64_t committed_ns,
+                   uint64_t slack_ns)
 {
     pacing->frames_since_miss = 0;
     if (plan->probe) {
@@ -225,24 +229,30 @@ static void missed(struct mc_pacing *pacing, const struct mc_plan *plan, uint64_
         pacing->probe_wait = PROBE_AFTER_FRAMES;
         return;
     }
+    uint64_t needed_ns = committed_ns + pacing->latch_high_ns;
+    uint64_t short_ns = needed_ns > plan->vblank_ns ? needed_ns - plan->vblank_ns : 0;
+    if (short_ns > period_ns / STALL_SHARE) {
+        return; /* no safety worth its latency would have been enough */
+    }
     pacing->cliff_ns = slack_ns;
     struct mc_pacing_load *load = plan->crowded ? &pacing->crowded : &pacing->alone;
-    load->safety_ns = min_ns(load->safety_ns + period_ns / SAFETY_STEP_SHARE, period_ns / 2);
+    load->step_ns = min_ns(short_ns + period_ns / SAFETY_STEP_SHARE, period_ns / LARGEST_STEP_SHARE);
+    load->safety_ns = min_ns(load->safety_ns + load->step_ns, period_ns / 2);
 }
 
-static void lower_safety(struct mc_pacing *pacing, uint64_t *safety_ns, uint64_t slack_ns)
+static void lower_safety(const struct mc_pacing *pacing, struct mc_pacing_load *load, uint64_t slack_ns)
 {
     uint64_t period_ns = mc_vclock_period_ns(&pacing->clock);
     double rate = pacing->target_miss_rate / FRAME_SHARE;
-    double lower_ns = (double)(period_ns / SAFETY_STEP_SHARE) * rate / (1.0 - rate);
+    double lower_ns = (double)load->step_ns * rate / (1.0 - rate);
     /* 0: committed after its vblank, which is chance and no edge of the display. */
     if (pacing->cliff_ns > 0 && slack_ns >= pacing->cliff_ns &&
         slack_ns < pacing->cliff_ns + period_ns / CLIFF_SHARE) {
         lower_ns /= CLIFF_SLOWER;
     } else if (pacing->young > 0) {
-        lower_ns = max_ns(*safety_ns / YOUNG_SHARE, (uint64_t)lower_ns);
+        lower_ns = max_ns(load->safety_ns / YOUNG_SHARE, (uint64_t)lower_ns);
     }
-    *safety_ns -= min_ns(*safety_ns, (uint64_t)(lower_ns + 0.5));
+    load->safety_ns -= min_ns(load->safety_ns, (uint64_t)(lower_ns + 0.5));
 }
 
 static void in_time(struct mc_pacing *pacing, const struct mc_plan *plan, uint64_t slack_ns)
@@ -260,7 +270,7 @@ static void in_time(struct mc_pacing *pacing, const struct mc_plan *plan, uint64
         }
     }
     if (!plan->probe) {
-        lower_safety(pacing, plan->crowded ? &pacing->crowded.safety_ns : &pacing->alone.safety_ns, slack_ns);
+        lower_safety(pacing, plan->crowded ? &pacing->crowded : &pacing->alone, slack_ns);
         pacing->young -= pacing->young > 0;
     }
 }
@@ -285,7 +295,7 @@ bool mc_pacing_presented(struct mc_pacing *pacing, const struct mc_plan *plan, u
     }
     if (miss) {
         pacing->misses++;
-        missed(pacing, plan, slack_ns);
+        missed(pacing, plan, committed_ns, slack_ns);
     } else {
         in_time(pacing, plan, slack_ns);
     }

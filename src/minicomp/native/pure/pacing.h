@@ -35,6 +35,7 @@ enum mc_pacing_mode {
 struct mc_pacing_load {
     struct mc_window_stats cost;
     uint64_t safety_ns;
+    uint64_t step_ns; /* by how much it was last raised */
 };
 
 struct mc_pacing {
