@@ -20,7 +20,8 @@ from .guest import TREE, Guest
 from .layers import LayerStore
 from .process import GuestProcess
 from .qemu import INPUT_DEVICES, Machine
-from .virtual_time import run_virtual_time, store_results
+from .twice import again, differences
+from .virtual_time import VirtualRun, VirtualTime, store_results
 
 EXIT_TIMEOUT = 124
 EXIT_LAB_FAILED = 125
@@ -121,7 +122,7 @@ def _request(guest: Guest, words: Sequence[str]) -> str:
 
 
 def _virtual(options: argparse.Namespace) -> int:
-    run = run_virtual_time(
+    with VirtualTime(
         options.command,
         files=options.file,
         programs=options.program,
@@ -135,13 +136,35 @@ def _virtual(options: argparse.Namespace) -> int:
         gles2=options.gles2,
         display=options.display,
         khugepaged=options.khugepaged,
-    )
-    sys.stdout.buffer.write(run.output)
-    sys.stdout.flush()
-    store_results(run, options.result)
-    if not options.quiet:
-        say(f"{run.guest_s:.1f} guest seconds in {run.host_s:.1f} s")
+    ) as image:
+        run = image.run()
+        sys.stdout.buffer.write(run.output)
+        sys.stdout.flush()
+        store_results(run, options.result)
+        if not options.quiet:
+            say(f"{run.guest_s:.1f} guest seconds in {run.host_s:.1f} s")
+        if options.twice:
+            _once_more(image, run, options.result, quiet=options.quiet)
     return run.code
+
+
+def _once_more(image: VirtualTime, first: VirtualRun, results: Sequence[str], *, quiet: bool) -> None:
+    """A second boot of the same image, compared with the first. Raises LabError when it differs; its files are kept."""
+    second = image.run()
+    found = differences(first, second)
+    if not found:
+        if not quiet:
+            say(
+                f"the same image once more, in {second.host_s:.1f} s: code, output, results are the same, byte for byte"
+            )
+        return
+    kept = []
+    for guest_path, _, host_path in (result.partition("=") for result in results):
+        if guest_path in second.files:
+            kept.append(again(host_path or Path(guest_path).name))
+            kept[-1].write_bytes(second.files[guest_path])
+    where = f"; kept: {', '.join(map(str, kept))}" if kept else ""
+    raise LabError(f"the same image once more: {len(found)} differ: {', '.join(found[:10])}{where}")
 
 
 def _fetch(kernel: str | None) -> None:
@@ -198,6 +221,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--display", default="bochs-display", metavar="DEVICE", help="with --virtual-time: or virtio-vga")
     add("--khugepaged", action="store_true", help="with --virtual-time: leave khugepaged running, as the kernel has it")
     add("--result", action="append", default=[], metavar="GUEST=HOST", help="with --virtual-time: bring a file back")
+    add("--twice", action="store_true", help="with --virtual-time: boot the image again and compare, byte for byte")
     add("--fetch", action="store_true", help="only fill the cache")
     add("--refresh", action="store_true", help="empty the cache first")
     add("--quiet", action="store_true", help="no lines of the lab's own")

@@ -88,7 +88,7 @@ def clock(seconds: float) -> str:
 def _words(record: dict[str, Any]) -> str:
     counts = record["counts"]
     missed = sum(counts.get("missed", {}).values())
-    numbers = f"{counts['shown']} frames, {missed} vblanks missed" if counts else ""
+    numbers = f"{counts['shown']} frames, {missed} vblank{'' if missed == 1 else 's'} missed" if counts else ""
     return ", ".join(part for part in (record["status"], numbers, "; ".join(record["reasons"])) if part)
 
 
