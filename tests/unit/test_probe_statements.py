@@ -66,7 +66,7 @@ def test_the_report_lists_every_statement_in_text_html_and_json() -> None:
     for statement in all_statements():
         assert statement.words in out.getvalue()
         assert f"<td>{statement.number}<td>" in page
-    assert f"{len(all_statements())} statements: {len(all_statements())} holds, 0 does not" in out.getvalue()
+    assert f"{len(all_statements())} statements: {len(all_statements())} hold, 0 do not" in out.getvalue()
 
 
 def test_a_part_of_the_probes_answers_a_part_of_the_statements() -> None:
@@ -76,6 +76,32 @@ def test_a_part_of_the_probes_answers_a_part_of_the_statements() -> None:
     assert {answer.verdict for answer in found} == {UNTESTED}
     assert "| 1.7 |" in as_table([probe for probe, _ in results])
     assert "### 2." not in as_table([probe for probe, _ in results])
+
+
+def test_a_verdict_is_in_doubt_where_each_result_that_gives_it_is() -> None:
+    doubtful, sure = holds("seen", doubt="near its limit"), holds("seen")
+    places = next(names.split() for _, names in DOCUMENT[1] if len(names.split()) == 2)
+    probes = [next(probe for probe in all_probes() if probe.name == name) for name in places]
+
+    def marked(*given: Result) -> bool:
+        (answer,) = [answer for answer in answers(list(zip(probes, given, strict=True))) if len(answer.results) == 2]
+        return answer.in_doubt
+
+    assert marked(doubtful, doubtful)
+    assert not marked(doubtful, sure)
+    assert not marked(cannot_test("no", "more"), sure)
+    assert marked(doubtful, cannot_test("no", "more"))
+
+
+def test_a_doubt_is_shown_in_text_html_and_json() -> None:
+    results = [(probe, holds("seen", doubt="near its limit")) for probe in all_probes() if probe.name == "memory-tlb"]
+    out = io.StringIO()
+    print_report(Console(file=out, width=200, highlight=False), results, full=False)
+    page = as_html({"machine": {"kernel": "k", "cpu": "c", "cpus": 2}, "date": "d", "quick": True}, results)
+    assert "holds ?" in out.getvalue() and "(in doubt: near its limit)" in out.getvalue()
+    assert "1 of these verdicts in doubt" in out.getvalue()
+    assert "yes doubt'>holds ?<" in page and "In doubt: near its limit" in page
+    assert [entry["in_doubt"] for entry in as_json(results, True, 0.0)["statements"]] == [True]
 
 
 @pytest.mark.parametrize(

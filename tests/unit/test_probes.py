@@ -18,19 +18,24 @@ from minicomp.errors import ConfigError, ExitCode
 from minicomp.lab.probes import runner
 from minicomp.lab.probes.bpf.programs import reason
 from minicomp.lab.probes.command import as_table
+from minicomp.lab.probes.neighbours import Neighbours
 from minicomp.lab.probes.picture import HEIGHT, WIDTH, as_svg
 from minicomp.lab.probes.probe import (
     SECTIONS,
+    Basis,
     Budget,
     Curve,
     Missing,
     Number,
     Probe,
     Result,
+    Untestable,
     Verdict,
     cannot_test,
     holds,
+    near,
 )
+from minicomp.lab.probes.processes import is_emulated
 from minicomp.lab.probes.registry import all_probes, choose
 from minicomp.lab.probes.settings import changed, controller
 
@@ -158,6 +163,62 @@ def test_a_missing_prerequisite_is_the_result() -> None:
     assert replace(result, seconds=0.0) == cannot_test("no moon", "a moon")
 
 
+def test_what_turns_out_not_to_be_testable_is_the_result() -> None:
+    def measure(budget: Budget) -> Result:
+        raise Untestable("one turn only", "a machine less busy")
+
+    result = runner.run(probe_of(measure), quick=True)
+    assert replace(result, seconds=0.0) == cannot_test("one turn only", "a machine less busy")
+
+
+class Crowded(Neighbours):
+    def share(self) -> float:
+        return 0.5
+
+
+@pytest.mark.parametrize(
+    ("basis", "doubt"),
+    [
+        (Basis.FACT, "near"),
+        (Basis.COMPARED, "near; other programs had 50% of the CPUs"),
+        (Basis.TIMES, "near; other programs had 50% of the CPUs"),
+    ],
+)
+def test_others_load_puts_what_hangs_on_times_in_doubt(basis: Basis, doubt: str) -> None:
+    probe = probe_of(lambda budget: holds("seen", doubt="near"), basis=basis)
+    if basis is Basis.TIMES and is_emulated():
+        pytest.skip("code is emulated here")
+    assert runner.run(probe, quick=True, neighbours=Crowded()).doubt == doubt
+
+
+def test_our_own_children_are_not_others() -> None:
+    neighbours = Neighbours()
+
+    def burn(budget: Budget) -> Result:
+        until = time.monotonic() + 0.4
+        while time.monotonic() < until:
+            pass
+        return holds("")
+
+    before = neighbours_alone()
+    runner.run(probe_of(burn), quick=True, neighbours=neighbours)
+    assert neighbours.share() < before + 0.9 / (os.cpu_count() or 1)
+
+
+def neighbours_alone() -> float:
+    """What others take while we sleep."""
+    neighbours = Neighbours()
+    time.sleep(0.3)
+    return neighbours.share()
+
+
+def test_near_a_limit() -> None:
+    assert near("the ratio", 2.9, 1 / 3, 3.0) == "the ratio is 2.9, near the limit of 3"
+    assert near("the ratio", 2.6, 1 / 3, 3.0) == ""
+    assert near("the share", 0.006, 0.01, within=0.005) == "the share is 0.006, near the limit of 0.01"
+    assert near("the share", 0.004, 0.01, within=0.005) == ""
+
+
 def fail(budget: Budget) -> Result:
     raise OSError(5, "on purpose")
 
@@ -197,7 +258,7 @@ def test_the_command_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFix
     text, page = ((tmp_path / "out" / f"probes.{suffix}").read_text() for suffix in ("txt", "html"))
     for name in names:
         assert name in text and name in page
-    assert "3 statements: 3 holds" in text
+    assert "3 statements: 3 hold" in text
     assert "http" not in page.replace("http://www.w3.org", "")
 
 

@@ -14,13 +14,16 @@ from typing import Any
 
 from minicomp.errors import ExitCode, MinicompError
 from minicomp.lab.probes import runner
+from minicomp.lab.probes.neighbours import Neighbours
 from minicomp.lab.probes.probe import SECTIONS, Probe, Result
 from minicomp.lab.probes.registry import choose
 from minicomp.lab.probes.statements import Statement, all_statements, answers
 
+TELL_EVERY_S = 10.0
 _DESCRIPTION = """\
 Measure on this machine what is said about the kernel: each statement holds, does not hold here, or cannot be
-tested here (and what would be needed). Nothing stays changed. Exit code 0 whatever the verdicts are; 70 when a
+tested here (and what would be needed). "?" marks a verdict in doubt: near its limit, or other programs had the
+CPUs. Nothing stays changed. Exit code 0 whatever the verdicts are; 70 when a
 probe itself failed.
 """
 
@@ -31,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = f"sections: {sections}"
     parser.add_argument("wanted", nargs="*", metavar="SECTION|NAME", help="default: all; --list names them")
-    parser.add_argument("--quick", action="store_true", help="all of them in under two minutes")
+    parser.add_argument(
+        "--quick", action="store_true", help="fewer samples: all of them in under two minutes (in emulation some four)"
+    )
     parser.add_argument("--list", action="store_true", help="only list them, with their statements")
     parser.add_argument("--table", action="store_true", help="only print the table of docs/kernel-claims.md")
     parser.add_argument("--full", action="store_true", help="print every number, the method and minicomp's use of it")
@@ -73,13 +78,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _measure(chosen: list[Probe], quick: bool) -> list[tuple[Probe, Result]]:
-    """One after another, with a progress bar on a terminal. Its thread would be forked too: it is refreshed by hand."""
+    """One after another, with a progress bar on a terminal (its thread would be forked too: it is refreshed by hand),
+    else with a line now and then."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    results = []
+    results: list[tuple[Probe, Result]] = []
+    neighbours, began, told = Neighbours(), time.monotonic(), time.monotonic()
     with Progress(
         *columns, console=console, auto_refresh=False, transient=True, disable=not console.is_terminal
     ) as progress:
@@ -87,7 +94,12 @@ def _measure(chosen: list[Probe], quick: bool) -> list[tuple[Probe, Result]]:
         for probe in chosen:
             progress.update(task, description=probe.name)
             progress.refresh()
-            results.append((probe, runner.run(probe, quick)))
+            if not console.is_terminal and (now := time.monotonic()) > told + TELL_EVERY_S:
+                left_s = (now - began) / len(results) * (len(chosen) - len(results))
+                done = f"{len(results)} of {len(chosen)} probes after {now - began:.0f} s"
+                print(f"{done}, some {left_s:.0f} s left: {probe.name}", file=sys.stderr, flush=True)
+                told = now
+            results.append((probe, runner.run(probe, quick, neighbours)))
             progress.advance(task)
     return results
 
@@ -121,6 +133,7 @@ def as_json(results: list[tuple[Probe, Result]], quick: bool, started: float) ->
                 "number": answer.statement.number,
                 "words": answer.statement.words,
                 "verdict": answer.verdict,
+                "in_doubt": answer.in_doubt,
                 "probes": [probe.name for probe, _ in answer.results],
             }
             for answer in answers(results)

@@ -31,6 +31,7 @@ td:last-child { font-size: .85rem; overflow-wrap: anywhere; }
 }
 .verdict { padding: .1rem .5rem; border-radius: .6rem; font-size: .85rem; font-weight: normal; }
 .yes { background: #d5efd8; } .no { background: #ffe2b8; } .untested { background: #e4e4e4; }
+.doubt { outline: 1px dashed #888; }
 .small { color: #666; font-size: .85rem; margin: .2rem 0; }
 figure { margin: 0; }
 svg { width: 100%; max-width: 640px; height: auto; }
@@ -62,23 +63,26 @@ def as_html(report: dict[str, Any], results: list[tuple[Probe, Result]]) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _verdict(verdict: Verdict) -> str:
-    return f"<span class='verdict {_CLASSES[verdict]}'>{escape(verdict)}</span>"
+def _verdict(verdict: Verdict, in_doubt: bool) -> str:
+    more = (" doubt", " ?") if in_doubt else ("", "")
+    return f"<span class='verdict {_CLASSES[verdict]}{more[0]}'>{escape(verdict)}{more[1]}</span>"
 
 
 def _row(answer: Answer) -> str:
     """A statement, its verdict, links to what was measured."""
     links = "<br>".join(f"<a href='#{escape(probe.name)}'>{escape(probe.name)}</a>" for probe, _ in answer.results)
     number, words = escape(answer.statement.number), escape(answer.statement.words)
-    return f"<tr><td>{number}<td>{words}<td>{_verdict(answer.verdict)}<td>{links}</tr>"
+    return f"<tr><td>{number}<td>{words}<td>{_verdict(answer.verdict, answer.in_doubt)}<td>{links}</tr>"
 
 
 def _article(probe: Probe, result: Result) -> str:
     numbers = "\n".join(number_lines(result.numbers))
+    verdict = _verdict(result.verdict, bool(result.doubt))
     parts = [
-        f"<article id='{escape(probe.name)}'><h3>{escape(probe.name)} {_verdict(result.verdict)}</h3>",
+        f"<article id='{escape(probe.name)}'><h3>{escape(probe.name)} {verdict}</h3>",
         f"<blockquote>{escape(probe.statement)}</blockquote><p>{escape(result.seen)}</p>",
         f"<p>Needed: {escape(result.needed)}</p>" if result.needed else "",
+        f"<p>In doubt: {escape(result.doubt)}</p>" if result.doubt else "",
         f"<pre>{escape(result.error)}</pre>" if result.error else "",
         f"<pre>{escape(numbers)}</pre>" if numbers else "",
         *(as_svg(curve) for curve in result.curves),

@@ -6,16 +6,19 @@ scheduling class, namespaces, its own cgroup membership) without restoring it; w
 restore itself. With `budget.quick` it should take about a second and never more than two; it uses at most 256 MiB, and
 one CPU unless the statement is about several. The time-critical part is C: `native/probes/`.
 
-A measured number never fails a test; a verdict about semantics (what is always so) may.
+A measured number never fails a test; a verdict about semantics (what is always so) may. A verdict that hangs on times
+says when it is in doubt: near its limit, or other programs had the CPUs (`Probe.basis`, `near`, runner.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from time import monotonic
 from typing import TypeVar
+
+from minicomp.lab.probes.processes import is_emulated
 
 _T = TypeVar("_T")
 
@@ -37,6 +40,18 @@ class Verdict(StrEnum):
     HOLDS = "holds"
     DOES_NOT_HOLD = "does not hold here"
     CANNOT_TEST = "cannot be tested here"
+
+
+class Basis(StrEnum):
+    """What a verdict rests on, and so what can make it wrong."""
+
+    FACT = "fact"  # what happens, or is counted: others' load and emulation change nothing
+    COMPARED = "compared"  # times against each other: others' load may tip them
+    TIMES = "times"  # times against stated ones: besides, they say nothing where code is emulated
+
+
+NEAR = 0.1
+"""This near to its limit, as a share of it, a measured value may be on the other side in the next run."""
 
 
 @dataclass(frozen=True)
@@ -110,12 +125,30 @@ class Result:
     needed: str = ""
     curves: tuple[Curve, ...] = ()
     error: str = ""  # the probe itself failed: a bug, or a machine nobody thought of
+    doubt: str = ""  # why another run may come to another verdict
     seconds: float = 0.0
 
 
-def holds(seen: str, *numbers: Number, curves: Sequence[Curve] = (), when: bool = True) -> Result:
+def holds(seen: str, *numbers: Number, curves: Sequence[Curve] = (), when: bool = True, doubt: str = "") -> Result:
     """The statement holds, or (`when` is false) does not."""
-    return Result(Verdict.HOLDS if when else Verdict.DOES_NOT_HOLD, seen, numbers, curves=tuple(curves))
+    verdict = Verdict.HOLDS if when else Verdict.DOES_NOT_HOLD
+    return Result(verdict, seen, numbers, curves=tuple(curves), doubt=doubt)
+
+
+def near(what: str, value: float, *limits: float, within: float | None = None) -> str:
+    """A doubt, when the value lies `within` (by default a tenth) of one of the limits that decide; else empty."""
+    for limit in limits:
+        if abs(value - limit) <= (abs(limit) * NEAR if within is None else within):
+            return f"{what} is {value:.3g}, near the limit of {limit:.3g}"
+    return ""
+
+
+class Untestable(Exception):
+    """Raised in the middle of a measurement: `why` it comes to nothing here, and what is `needed`."""
+
+    def __init__(self, why: str, needed: str) -> None:
+        super().__init__(why)
+        self.needed = needed
 
 
 def cannot_test(why: str, needed: str) -> Result:
@@ -144,6 +177,7 @@ class Probe:
     used_by: str  # where minicomp uses the mechanism, or why it does not
     measure: Callable[[Budget], Result]
     requires: tuple[Requirement, ...] = ()
+    basis: Basis = Basis.FACT
 
     def run(self, quick: bool) -> Result:
         """In this process; runner.py calls it in one of its own."""
@@ -151,4 +185,10 @@ class Probe:
             missing = requirement()
             if missing is not None:
                 return cannot_test(missing.why, missing.needed)
-        return self.measure(Budget.start(quick))
+        try:
+            result = self.measure(Budget.start(quick))
+        except Untestable as reason:
+            return cannot_test(str(reason), reason.needed)
+        if self.basis is Basis.TIMES and is_emulated():
+            return replace(result, verdict=Verdict.CANNOT_TEST, needed="a CPU that is not emulated", doubt="")
+        return result

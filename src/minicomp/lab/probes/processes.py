@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 from minicomp.lab.knobs.syscalls import prctl
 
@@ -24,6 +25,12 @@ def slowness() -> float:
         number += i
     times = (time.process_time() - began) / USUAL_S
     return 1.0 if times < SLOW else min(times, SLOWEST)
+
+
+@cache
+def is_emulated() -> bool:
+    """Whether QEMU translates this machine's code instead of a CPU running it."""
+    return "TCG CPU" in Path("/proc/cpuinfo").read_text()
 
 
 def drop_root() -> None:

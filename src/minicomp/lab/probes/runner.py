@@ -14,15 +14,17 @@ import traceback
 from contextlib import suppress
 from dataclasses import replace
 
-from minicomp.lab.probes.probe import Probe, Result, Verdict
+from minicomp.lab.probes.neighbours import MUCH, Neighbours
+from minicomp.lab.probes.probe import Basis, Probe, Result, Verdict
 from minicomp.lab.probes.processes import slowness
 
 LIMIT_S = {True: 10.0, False: 60.0}
 """Hard limits of a probe, quick or not; the runner then kills its process group."""
 
 
-def run(probe: Probe, quick: bool) -> Result:
-    """Never raises: a probe that fails is a Result with `error`."""
+def run(probe: Probe, quick: bool, neighbours: Neighbours | None = None) -> Result:
+    """Never raises: a probe that fails is a Result with `error`. `neighbours` is one for several probes in a row."""
+    neighbours = neighbours or Neighbours()
     limit_s = LIMIT_S[quick] * slowness()
     began = time.monotonic()
     reading, writing = os.pipe()
@@ -46,7 +48,10 @@ def run(probe: Probe, quick: bool) -> Result:
     if not data:
         return _failed(f"its process ended without a result (code {os.waitstatus_to_exitcode(status)})", seconds)
     result: Result = pickle.loads(data)
-    return replace(result, seconds=seconds)
+    others, doubts = neighbours.share(), [result.doubt] if result.doubt else []
+    if others > MUCH and probe.basis is not Basis.FACT and result.verdict is not Verdict.CANNOT_TEST:
+        doubts.append(f"other programs had {others:.0%} of the CPUs")
+    return replace(result, seconds=seconds, doubt="; ".join(doubts))
 
 
 def _in_child(probe: Probe, quick: bool, fd: int) -> None:

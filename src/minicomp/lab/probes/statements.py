@@ -240,6 +240,11 @@ class Answer:
     verdict: Verdict
     results: tuple[tuple[Probe, Result], ...]
 
+    @property
+    def in_doubt(self) -> bool:
+        """Whether no result that gives the verdict is without a doubt."""
+        return all(result.doubt for _, result in self.results if result.verdict is self.verdict)
+
 
 def answers(results: Sequence[tuple[Probe, Result]]) -> Iterator[Answer]:
     """The statements that these results say something about, in the document's order, with their verdict."""

@@ -13,6 +13,11 @@ from minicomp.lab.probes.probe import SECTIONS, Number, Probe, Result, Verdict
 from minicomp.lab.probes.statements import answers
 
 STYLES = {Verdict.HOLDS: "green", Verdict.DOES_NOT_HOLD: "yellow", Verdict.CANNOT_TEST: "dim"}
+PLURAL = {
+    Verdict.HOLDS: "hold",
+    Verdict.DOES_NOT_HOLD: "do not hold here",
+    Verdict.CANNOT_TEST: "cannot be tested here",
+}
 SHORT = {Verdict.HOLDS: "holds", Verdict.DOES_NOT_HOLD: "does not", Verdict.CANNOT_TEST: "untested"}
 
 
@@ -29,7 +34,7 @@ def print_report(console: Console, results: list[tuple[Probe, Result]], full: bo
         table.add_column(no_wrap=True)
         table.add_column(overflow="fold")
         for answer in rows:
-            verdict = Text(SHORT[answer.verdict], STYLES[answer.verdict])
+            verdict = Text(SHORT[answer.verdict] + (" ?" if answer.in_doubt else ""), STYLES[answer.verdict])
             table.add_row(answer.statement.number, verdict, Text(answer.statement.words, "bold"))
             for probe, result in answer.results:
                 table.add_row("", "", _once(probe, result, answer.statement.number, said))
@@ -63,6 +68,8 @@ def _sentence(result: Result) -> str:
     text = result.seen
     if result.needed:
         text += f" (needs: {result.needed})"
+    if result.doubt:
+        text += f" (in doubt: {result.doubt})"
     if result.error:
         text += "\n" + result.error
     return text
@@ -86,8 +93,13 @@ def quantity(value: float) -> str:
 
 def tally(results: list[tuple[Probe, Result]]) -> str:
     """One line: how many of each verdict, how many probes said so, how long it took."""
-    given = [answer.verdict for answer in answers(results)]
-    text = f"{len(given)} statements: " + ", ".join(f"{given.count(verdict)} {verdict.value}" for verdict in Verdict)
+    every = list(answers(results))
+    given = [answer.verdict for answer in every]
+    text = f"{len(given)} statements: " + ", ".join(
+        f"{given.count(verdict)} {words}" for verdict, words in PLURAL.items()
+    )
+    if doubted := sum(answer.in_doubt for answer in every):
+        text += f" ({doubted} of these verdicts in doubt, marked ?)"
     text += f"; {len(results)} probes, {sum(result.seconds for _, result in results):.1f} s"
     failed = sum(bool(result.error) for _, result in results)
     return text + (f"; {failed} of the probes FAILED" if failed else "")

@@ -70,8 +70,8 @@ static bool is_readable(int fd)
     return poll(&one, 1, 0) > 0 && (one.revents & POLLIN) != 0;
 }
 
-int mc_frame_count(const char *const *argv, int output_fd, int ready_fd, uint32_t settle_ms, uint32_t count_ms,
-                   struct mc_frame_counts *counts_ret)
+int mc_frame_count(const char *const *argv, int output_fd, int ready_fd, uint32_t settle_ms,
+                   uint32_t count_ms, struct mc_frame_counts *counts_ret)
 {
     struct sigaction action = {.sa_handler = on_alarm}; /* without SA_RESTART */
     sigaction(SIGALRM, &action, NULL);

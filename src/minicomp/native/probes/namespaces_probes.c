@@ -67,7 +67,7 @@ int mc_probe_udp(uint32_t address, uint16_t *port_ret)
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = address};
     socklen_t length = sizeof(name);
-    const struct timeval patience = {.tv_sec = 1};
+    const struct timeval patience = {.tv_usec = 100000};
     if (fd < 0 || bind(fd, (struct sockaddr *)&name, length) != 0 ||
         setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) != 0 ||
         getsockname(fd, (struct sockaddr *)&name, &length) != 0) {
@@ -81,14 +81,25 @@ int mc_probe_udp(uint32_t address, uint16_t *port_ret)
     return fd;
 }
 
+enum { ATTEMPTS = 20 };
+
 static int hop(int from, int to, const struct sockaddr_in *name)
 {
     char bytes[64] = {0};
-    if (sendto(from, bytes, sizeof(bytes), 0, (const struct sockaddr *)name, sizeof(*name)) !=
-        sizeof(bytes)) {
-        return -errno;
+    /* On a busy machine a veth pair's carrier may come late, and what was sent before it is lost. */
+    for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+        if (sendto(from, bytes, sizeof(bytes), 0, (const struct sockaddr *)name, sizeof(*name)) !=
+            sizeof(bytes)) {
+            return -errno;
+        }
+        if (recv(to, bytes, sizeof(bytes), 0) == sizeof(bytes)) {
+            return 0;
+        }
+        if (errno != EAGAIN) {
+            return -errno;
+        }
     }
-    return recv(to, bytes, sizeof(bytes), 0) == sizeof(bytes) ? 0 : -errno;
+    return -EAGAIN;
 }
 
 int mc_probe_udp_trips(int first, uint32_t first_address, uint16_t first_port, int second,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 
 from minicomp.lab.probes.calls import check
-from minicomp.lab.probes.probe import Budget, Curve, Number, Probe, Result, holds
+from minicomp.lab.probes.probe import Basis, Budget, Curve, Number, Probe, Result, holds, near
 from minicomp.lab.probes.text import quantity
 from minicomp.native.probes import ffi, lib
 
@@ -60,7 +60,7 @@ def measure_insertion(budget: Budget) -> Result:
         log_x=True,
     )
     seen = f"with {times} times as many fds watched, adding one takes {growth:.2g} times as long"
-    return holds(seen, *numbers, curves=[curve], when=growth < 5)
+    return holds(seen, *numbers, curves=[curve], when=growth < 5, doubt=near("the growth", growth, 5))
 
 
 def _within_the_limit() -> list[int]:
@@ -85,6 +85,7 @@ PROBES = (
         used_by="libwayland's loop is epoll, so a thousand idle clients cost a frame nothing; the loop thread "
         "waits for three fds, where poll would do as well.",
         measure=measure,
+        basis=Basis.COMPARED,
     ),
     Probe(
         name="epoll-insertion",
@@ -94,5 +95,6 @@ PROBES = (
         "the median grows less than 5 times; log2 grows by 4 over the same range.",
         used_by="libwayland adds a client's socket when it connects, once; nothing is added in a frame.",
         measure=measure_insertion,
+        basis=Basis.COMPARED,
     ),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minicomp.lab.probes.calls import check
-from minicomp.lab.probes.probe import Budget, Curve, Number, Probe, Result, holds
+from minicomp.lab.probes.probe import Basis, Budget, Curve, Number, Probe, Result, holds, near
 from minicomp.native.probes import ffi, lib
 
 WAYS = {
@@ -38,7 +38,8 @@ def measure(budget: Budget) -> Result:
         log_y=True,
     )
     # Independent of the size: over a factor of 2025 in bytes.
-    return holds(seen, *times.values(), curves=[curve], when=growth < 5 and less > 10)
+    doubt = near("the fd's growth", growth, 5) or near("the copy's ratio", less, 10)
+    return holds(seen, *times.values(), curves=[curve], when=growth < 5 and less > 10, doubt=doubt)
 
 
 PROBES = (
@@ -51,5 +52,6 @@ PROBES = (
         "more than 10 times as long as its fd.",
         used_by="Clients' buffers come as fds, once per buffer and not per frame; wl_shm is copied once, into the renderer's texture.",
         measure=measure,
+        basis=Basis.COMPARED,
     ),
 )

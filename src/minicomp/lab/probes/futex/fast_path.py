@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from minicomp.lab.probes.calls import check, counted
-from minicomp.lab.probes.probe import Budget, Number, Probe, Result, holds
+from minicomp.lab.probes.probe import Basis, Budget, Number, Probe, Result, holds, near
 from minicomp.native.probes import ffi, lib
 
 KINDS = {
@@ -79,6 +79,7 @@ def measure_hand_over(budget: Budget) -> Result:
         time,
         free,
         when=factor > 10,
+        doubt=near("the ratio", factor, 10),
     )
 
 
@@ -127,5 +128,6 @@ PROBES = (
         "Holds: more than 10 times a free lock's time.",
         used_by=_LOCK + "; a hand-over in a frame is what minicomp pipeline calls lock wait.",
         measure=measure_hand_over,
+        basis=Basis.COMPARED,
     ),
 )

@@ -6,7 +6,7 @@ import errno
 import os
 
 from minicomp.lab.probes.calls import check
-from minicomp.lab.probes.probe import Budget, Missing, Number, Probe, Result, holds
+from minicomp.lab.probes.probe import Basis, Budget, Missing, Number, Probe, Result, holds
 from minicomp.native.probes import ffi, lib
 
 LOW, HIGH = 1, 3  # FIFO priorities, as in native/probes/futex_owners.c
@@ -80,6 +80,7 @@ PROBES = (
         used_by=_LOCK,
         requires=(fifo,),
         measure=measure_inversion,
+        basis=Basis.COMPARED,
     ),
     Probe(
         name="futex-inherit",

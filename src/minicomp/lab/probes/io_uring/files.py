@@ -10,7 +10,7 @@ from pathlib import Path
 
 from minicomp.lab.probes.calls import check
 from minicomp.lab.probes.io_uring.ring import allowed
-from minicomp.lab.probes.probe import Budget, Number, Probe, Result, cannot_test, holds
+from minicomp.lab.probes.probe import Budget, Number, Probe, Result, cannot_test, holds, near
 from minicomp.lab.probes.requirements import has_card, linux
 from minicomp.native.probes import ffi, lib
 
@@ -74,6 +74,7 @@ def measure_storage(budget: Budget) -> Result:
         Number.of("CPU a block, pread(2)", "us", cpu[0]),
         Number.of("CPU a block, io_uring", "us", cpu[DEPTH]),
         when=times > CLEARLY,
+        doubt=near("the ratio", times, CLEARLY),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minicomp.lab.probes.frame.counted import count, has_client
 from minicomp.lab.probes.io_uring.ring import allowed
-from minicomp.lab.probes.probe import Budget, Number, Probe, Result, holds
+from minicomp.lab.probes.probe import Budget, Number, Probe, Result, holds, near
 
 WAITS = {True: ("epoll", "io-uring"), False: ("epoll", "epoll-edge", "io-uring")}
 """`loop.wait`, quick or not. Traced, minicomp does not get under way with SQPOLL."""
@@ -23,6 +23,7 @@ def measure(budget: Budget) -> Result:
         f"system calls a frame of minicomp's own, by loop.wait: {words}",
         *(Number.exact(f"system calls a frame, {wait}", one.total) for wait, one in counted.items()),
         when=saved < MARGINAL,
+        doubt=near("what is saved", saved, MARGINAL),
     )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from minicomp.lab.probes.calls import check, counted
 from minicomp.lab.probes.memory.pages import address, madvise
-from minicomp.lab.probes.probe import Budget, Missing, Number, Probe, Result, cannot_test, holds
+from minicomp.lab.probes.probe import Basis, Budget, Missing, Number, Probe, Result, cannot_test, holds, near
 from minicomp.lab.probes.processes import slowness
 from minicomp.lab.probes.requirements import root
 from minicomp.lab.probes.settings import changed, controller
@@ -72,7 +72,11 @@ def measure_cost(budget: Budget) -> Result:
     seen = f"a page: MADV_DONTNEED {dontneed[0].value:.0f} ns and {dontneed[1].value:.0f} ns to write it again, "
     seen += f"MADV_FREE {free[0].value:.0f} ns and {free[1].value:.0f} ns"
     fits = free[0].value < dontneed[0].value and free[1].value < dontneed[1].value
-    return holds(seen, *dontneed, *free, when=fits)
+    doubts = [
+        near(f"the ratio of {what}", free[i].value / dontneed[i].value, 1.0)
+        for i, what in enumerate(("advice", "writes"))
+    ]
+    return holds(seen, *dontneed, *free, when=fits, doubt="; ".join(filter(None, doubts)))
 
 
 @dataclass(frozen=True)
@@ -254,6 +258,7 @@ PROBES = (
         "with MADV_FREE.",
         used_by=_USE,
         measure=measure_cost,
+        basis=Basis.COMPARED,
     ),
     Probe(
         name="memory-dontneed-wipes",

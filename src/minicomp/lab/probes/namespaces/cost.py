@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
+from time import monotonic
 
 from minicomp.lab.probes.calls import check
 from minicomp.lab.probes.namespaces.spaces import FLAGS, allowed
-from minicomp.lab.probes.probe import Budget, Curve, Number, Probe, Result, holds
+from minicomp.lab.probes.probe import Basis, Budget, Curve, Number, Probe, Result, holds, near
 from minicomp.lab.probes.text import quantity
 from minicomp.native.probes import ffi, lib
 
@@ -33,27 +34,33 @@ USES = {
     "time": "Not used: the app's clocks must be the compositor's (presentation-time). Virtual time in the lab is a VM's.",
 }
 ABOUT = 3.0
+ROUNDS = 15
 MOUNTS = (1, 10, 100, 1000)
 
 
-def unshares(kind: str, rounds: int) -> Number:
-    times = ffi.new("uint64_t[]", rounds)
-    check(kind, lib.mc_probe_unshare(FLAGS[kind], rounds, times))
-    return Number.of(f"unshare, {kind}", "us", [ns / 1000 for ns in times])
+def unshares(kind: str, seconds: float) -> Number:
+    """As many as fit in the time, and at least ROUNDS."""
+    times, found, until = ffi.new("uint64_t[]", ROUNDS), list[float](), monotonic() + seconds
+    while not found or monotonic() < until:
+        check(kind, lib.mc_probe_unshare(FLAGS[kind], ROUNDS, times))
+        found += [ns / 1000 for ns in times]
+    return Number.of(f"unshare, {kind}", "us", found)
 
 
 def measure_kind(kind: str, budget: Budget) -> Result:
-    number = unshares(kind, budget.pick(15 if kind == "net" else 60, 300))
+    number = unshares(kind, budget.pick(0.1, 1.0))
     factor = number.value / TABLE_US[kind]
     seen = f"{quantity(number.value)} us, {factor:.2g} times the table's {TABLE_US[kind]} us"
-    return holds(seen, number, when=1 / ABOUT <= factor <= ABOUT)
+    doubt = near("the factor", factor, 1 / ABOUT, ABOUT)
+    return holds(seen, number, when=1 / ABOUT <= factor <= ABOUT, doubt=doubt)
 
 
 def measure_most(budget: Budget) -> Result:
-    numbers = {kind: unshares(kind, budget.pick(15, 100)) for kind in FLAGS}
+    numbers = {kind: unshares(kind, budget.pick(0.03, 0.3)) for kind in FLAGS}
     order = sorted(numbers, key=lambda kind: -numbers[kind].value)
     seen = ", ".join(f"{kind} {quantity(numbers[kind].value)} us" for kind in order)
-    return holds(seen, *numbers.values(), when=order[0] == "net")
+    doubt = near("the second by the first", numbers[order[1]].value / numbers[order[0]].value, 1.0)
+    return holds(seen, *numbers.values(), when=order[0] == "net", doubt=doubt)
 
 
 def measure_mounts(budget: Budget) -> Result:
@@ -73,7 +80,7 @@ def measure_mounts(budget: Budget) -> Result:
     )
     seen = f"with {MOUNTS[0]} mount besides the machine's {quantity(numbers[0].value)} us, with {MOUNTS[-1]} {quantity(numbers[-1].value)} us: "
     seen += "every mount is copied" if growth > 3 else "the same"
-    return holds(seen, *numbers, curves=[curve], when=growth <= 3)
+    return holds(seen, *numbers, curves=[curve], when=growth <= 3, doubt=near("the growth", growth, 3))
 
 
 _METHOD = "A forked process calls unshare(2) for this kind; that call is timed (its end, which the kernel does later, is not)."
@@ -88,6 +95,7 @@ PROBES = (
             used_by=USES[kind],
             requires=(partial(allowed, kind),),
             measure=partial(measure_kind, kind),
+            basis=Basis.TIMES,
         )
         for kind in FLAGS
     ),
@@ -99,6 +107,7 @@ PROBES = (
         used_by="[app] sandbox: once, when the app starts; nothing of it is in a frame.",
         requires=(partial(allowed, *FLAGS),),
         measure=measure_most,
+        basis=Basis.COMPARED,
     ),
     Probe(
         name="namespace-cost-mounts",
@@ -109,5 +118,6 @@ PROBES = (
         used_by=USES["mnt"],
         requires=(partial(allowed, "mnt"),),
         measure=measure_mounts,
+        basis=Basis.COMPARED,
     ),
 )

@@ -11,7 +11,7 @@ from functools import partial
 
 from minicomp.lab.probes.calls import check
 from minicomp.lab.probes.namespaces.spaces import allowed, enter_network, unshare
-from minicomp.lab.probes.probe import Budget, Number, Probe, Result, holds
+from minicomp.lab.probes.probe import Basis, Budget, Number, Probe, Result, holds, near
 from minicomp.lab.probes.requirements import program
 from minicomp.native.probes import ffi, lib
 
@@ -53,7 +53,8 @@ def measure_loopback(budget: Budget) -> Result:
     out, inside = numbers["outside"], numbers["in a namespace"]
     more = inside.value / out.value - 1
     seen = f"on loopback {out.value:.2f} us outside, {inside.value:.2f} us in a namespace of its own: {more:+.1%}"
-    return holds(seen, *numbers.values(), when=0.01 <= more <= 0.05)
+    doubt = near("the share", more, 0.01, 0.05, within=0.005)
+    return holds(seen, *numbers.values(), when=0.01 <= more <= 0.05, doubt=doubt)
 
 
 def measure_veth(budget: Budget) -> Result:
@@ -70,7 +71,7 @@ def measure_veth(budget: Budget) -> Result:
     numbers = trips("UDP round trip", {"loopback": loop, "veth": (here, bound(THERE))}, budget)
     more = numbers["veth"].value / numbers["loopback"].value - 1
     seen = f"through a veth pair to another namespace {numbers['veth'].value:.2f} us, on loopback {numbers['loopback'].value:.2f} us: {more:+.0%}"
-    return holds(seen, *numbers.values(), when=more > 0.01)
+    return holds(seen, *numbers.values(), when=more > 0.01, doubt=near("the share", more, 0.01, within=0.02))
 
 
 def _neighbour() -> int:
@@ -98,6 +99,7 @@ PROBES = (
         used_by="[app] sandbox_network = true shares the host's network, so it costs nothing.",
         requires=(program("ip", "iproute2"), partial(allowed, "net")),
         measure=measure_loopback,
+        basis=Basis.COMPARED,
     ),
     Probe(
         name="namespace-net-veth",
@@ -107,5 +109,6 @@ PROBES = (
         used_by="Not used: Wayland's sockets are files, and no network namespace is in their way.",
         requires=(program("ip", "iproute2"), partial(allowed, "net")),
         measure=measure_veth,
+        basis=Basis.COMPARED,
     ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from minicomp.lab.probes.bpf.structures import compare, has_btf
 from minicomp.lab.probes.namespaces.spaces import FLAGS, allowed, unshare, user_allowed
 from minicomp.lab.probes.probe import Budget, Number, Probe, Result, holds
 from minicomp.lab.probes.processes import answer_of, drop_root
+from minicomp.lab.probes.requirements import program
 
 NSPROXY = ("uts", "ipc", "mnt", "pid_for_children", "net", "cgroup", "time_for_children")
 """What struct nsproxy points to; the user namespace belongs to the credentials."""
@@ -55,6 +57,10 @@ def measure_clone(budget: Budget) -> Result:
 
 
 def measure_stack(budget: Budget) -> Result:
+    """From a namespace of our own with a route in it: a machine without a network has none that could be copied."""
+    unshare("net")
+    for words in ("link set lo up", "route add 10.214.0.0/24 dev lo"):
+        subprocess.run(["ip", *words.split()], check=True, capture_output=True)
     rules_outside = _routes()
     shared = Path("/proc/sys/net/ipv4/tcp_ehash_entries")
     unshare("net")
@@ -137,10 +143,10 @@ PROBES = (
         name="namespace-net-stack",
         section=7,
         statement="they duplicate the entire network stack (routing table, iptables rules, socket hash tables)",
-        method="Routes in /proc/net/route outside and in a new namespace, and net.ipv4.tcp_ehash_entries, which is negative where the "
+        method="Routes in /proc/net/route of a namespace that was given one, and of a new one made from there; and net.ipv4.tcp_ehash_entries, which is negative where the "
         "first namespace's table is shared. Holds: the new one has routes.",
         used_by="[app] sandbox: an app without network sees not even the host's routes.",
-        requires=(partial(allowed, "net"),),
+        requires=(program("ip", "iproute2"), partial(allowed, "net")),
         measure=measure_stack,
     ),
     Probe(

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from minicomp.lab.knobs.syscalls import SCHED_OTHER, SchedAttr, sched_getattr, sched_setattr
-from minicomp.lab.probes.probe import Budget, Missing, Number, Probe, Result, holds
+from minicomp.lab.probes.probe import Basis, Budget, Missing, Number, Probe, Result, Untestable, holds, near
 from minicomp.lab.probes.requirements import kernel_version, root
 from minicomp.lab.probes.scheduler.load import MS, SECOND, busy, cpu_time_ns, one_cpu
 from minicomp.native.probes import ffi, lib
@@ -21,6 +21,8 @@ WEIGHTS = {0: 1024, 5: 335}
 """kernel/sched/core.c: sched_prio_to_weight."""
 SLICE_NS = 100_000
 NEAR = 0.1
+LEAST_TURNS = 4
+SHORTER = 0.75
 
 
 def debugfs() -> Missing | None:
@@ -106,14 +108,18 @@ def turns(others: int, budget: Budget) -> Number:
         begins, ends = ffi.new("uint64_t[]", 2000), ffi.new("uint64_t[]", 2000)
         found = lib.mc_probe_gaps(time.monotonic_ns() + int(span * SECOND), MS // 2, 2000, begins, ends)
     runs = [(begins[i] - ends[i - 1]) / MS for i in range(1, found)]
-    name = f"a turn, {others + 1} programs"
-    return Number.of(name, "ms", runs) if runs else Number.exact(name, span * 1000, "ms")
+    if len(runs) < LEAST_TURNS:
+        raise Untestable(
+            f"{others + 1} programs on one CPU took turns {len(runs)} times in {span:g} s", "a machine less busy"
+        )
+    return Number.of(f"a turn, {others + 1} programs", "ms", runs)
 
 
 def measure_slices(budget: Budget) -> Result:
     two, eight = turns(1, budget), turns(7, budget)
     seen = f"a turn on a shared CPU lasts {two.value:.1f} ms between 2 programs and {eight.value:.1f} ms between 8"
-    return holds(seen, two, eight, when=eight.value < 0.75 * two.value)
+    share = eight.value / two.value
+    return holds(seen, two, eight, when=share < SHORTER, doubt=near("the turns' ratio", share, SHORTER))
 
 
 def measure_nice(budget: Budget) -> Result:
@@ -125,7 +131,9 @@ def measure_nice(budget: Budget) -> Result:
         theirs = cpu_time_ns(other) - before
     share, wanted = ours / (ours + theirs), WEIGHTS[0] / sum(WEIGHTS.values())
     seen = f"of the CPU time that we and a busy program of nice 5 get, {share:.0%} is ours; by the weights {wanted:.0%}"
-    return holds(seen, Number.exact("share", share * 100, "%"), when=abs(share - wanted) < NEAR)
+    away = abs(share - wanted)
+    doubt = near("what it is away from it", away, NEAR, within=0.02)
+    return holds(seen, Number.exact("share", share * 100, "%"), when=away < NEAR, doubt=doubt)
 
 
 _KNOB = "[knobs.render] and [knobs.loop] class = other with nice or slice_us; which fair class there is says minicomp doctor."
@@ -166,6 +174,7 @@ PROBES = (
         "a turn is a quarter shorter with more programs. EEVDF's slice is fixed.",
         used_by=_KNOB,
         measure=measure_slices,
+        basis=Basis.COMPARED,
     ),
     Probe(
         name="sched-nice",
@@ -174,5 +183,6 @@ PROBES = (
         method="We, with nice 0, share a CPU with a busy program of nice 5: our part of the CPU time of both. Holds: within 10 % of what the weights give.",
         used_by=_KNOB,
         measure=measure_nice,
+        basis=Basis.COMPARED,
     ),
 )

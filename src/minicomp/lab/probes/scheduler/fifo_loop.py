@@ -13,7 +13,7 @@ import threading
 import time
 
 from minicomp.lab.knobs.syscalls import SCHED_FIFO, SchedAttr, sched_setattr
-from minicomp.lab.probes.probe import Budget, Number, Probe, Result, holds
+from minicomp.lab.probes.probe import Basis, Budget, Number, Probe, Result, holds, near
 from minicomp.lab.probes.requirements import cpus
 from minicomp.lab.probes.scheduler.load import MS, SECOND, busy, cpu_time_ns, may_fifo, one_cpu, set_class
 from minicomp.native.probes import ffi, lib
@@ -59,7 +59,7 @@ def measure_loop(budget: Budget) -> Result:
         Number.exact("taken from the loop", lost_ms, "ms"),
         Number.exact("the other program's share", share * 100, "%"),
     )
-    return holds(seen, *numbers, when=share < 0.1)
+    return holds(seen, *numbers, when=share < 0.1, doubt=near("the share", share, 0.1))
 
 
 def measure_priorities(budget: Budget) -> Result:
@@ -104,6 +104,7 @@ PROBES = (
         used_by=_KNOB,
         requires=(cpus(2), may_fifo),
         measure=measure_loop,
+        basis=Basis.COMPARED,
     ),
     Probe(
         name="sched-fifo-priorities",
@@ -113,5 +114,6 @@ PROBES = (
         used_by=_KNOB,
         requires=(may_fifo,),
         measure=measure_priorities,
+        basis=Basis.COMPARED,
     ),
 )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from minicomp.lab.knobs.cgroup import find_hierarchy
 from minicomp.lab.probes.calls import check
-from minicomp.lab.probes.probe import Budget, Missing, Number, Probe, Result, holds
+from minicomp.lab.probes.probe import Basis, Budget, Missing, Number, Probe, Result, holds, near
 from minicomp.lab.probes.requirements import cpus, root
 from minicomp.lab.probes.scheduler.load import busy, one_cpu
 from minicomp.lab.probes.settings import changed, controller
@@ -31,7 +31,7 @@ def measure_contention(budget: Budget) -> Result:
     mine = one_cpu()
     others = sorted(os.sched_getaffinity(0) - {mine})
     os.sched_setaffinity(0, {mine})
-    numbers, told, kept = [], [], True
+    numbers, told, doubts, kept = [], [], list[str](), True
     for what, size in SETS.items():
         alone = loads(size, [], budget, f"{what}, alone")
         apart = loads(size, others, budget, f"{what}, others on other CPUs")
@@ -41,8 +41,9 @@ def measure_contention(budget: Budget) -> Result:
             f"in {what}: alone {alone.value:.1f} ns, others apart {apart.value:.1f}, on the same CPU {shared.value:.1f}"
         )
         kept = kept and apart.value < alone.value * CLEARLY
+        doubts.append(near(f"in {what} the others' part", apart.value / alone.value, CLEARLY, within=0.05))
     seen = "a load " + "; ".join(told)
-    return holds(seen, *numbers, when=kept)
+    return holds(seen, *numbers, when=kept, doubt="; ".join(filter(None, doubts)))
 
 
 def has_cpusets() -> Missing | None:
@@ -96,5 +97,6 @@ PROBES = (
         used_by=_KNOB,
         requires=(cpus(2),),
         measure=measure_contention,
+        basis=Basis.COMPARED,
     ),
 )
