@@ -42,7 +42,7 @@ SLOWEST_HZ = 30  # a guest's time limit: every contender at less than half the d
 class Plan:
     """Frames of warm-up and measured, of the first scene and of the others; which scenes.
 
-    A guest that is never idle runs slower than real time, so the scene with hogs has half the others' frames.
+    A guest that is never idle runs slower than real time, so the scene with hogs measures two thirds as many.
     """
 
     name: str
@@ -55,11 +55,10 @@ class Plan:
     def counts(self, scene: Scene) -> tuple[int, int]:
         if scene.name == "plain":
             return self.warm_up, self.frames
-        share = 2 if scene.hogs else 1
-        return self.other_warm_up // share, self.other_frames // share
+        return self.other_warm_up, self.other_frames * 2 // 3 if scene.hogs else self.other_frames
 
 
-FULL = Plan("full", 1000, 3000, 500, 2000, tuple(SCENES))
+FULL = Plan("full", 1000, 3000, 1000, 3000, tuple(SCENES))
 # minicomp against itself is a matter of virtual time: what tells the two apart is less than a host's noise.
 REAL_TIME = replace(FULL, scenes=tuple(name for name, scene in SCENES.items() if not scene.pairs))
 QUICK = Plan("quick", 200, 500, 200, 300, ("plain", "bimodal"))
@@ -168,6 +167,7 @@ def _scene(
         "warm_up": warm_up,
         "frames": frames,
         "pairs": scene.pairs,
+        "alike": scene.alike,
     }
     try:
         ran = image.run()

@@ -57,7 +57,8 @@ class Scene:
     contenders: tuple[str, ...]
     client: tuple[str, ...] = ()
     hogs: int = 0
-    pairs: tuple[tuple[str, str], ...] = ()  # contenders that should not differ: the quiet one first
+    pairs: tuple[tuple[str, str], ...] = ()  # contenders that should not differ: the quiet one first ...
+    alike: tuple[str, ...] = ("p50", "p99")  # ... in these, and in misses
 
 
 def minicomp(
@@ -148,6 +149,7 @@ SCENES = {
             "two modelled outputs, 60 and 144 Hz, a client on each or on one alone",
             ("60 Hz alone", "60 beside 144", "144 Hz alone", "144 beside 60"),
             pairs=(("60 Hz alone", "60 beside 144"), ("144 Hz alone", "144 beside 60")),
+            alike=("p50",),  # where both vblanks coincide, one frame waits for the other: p99 says how long
         ),
         Scene(
             "crowd",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from minicomp.lab.pipeline.percentiles import wilson_interval
@@ -83,13 +83,16 @@ def against_default(measured: Mapping[str, Measured]) -> str:
     return f"better than sway's default at no more misses: {shown}: {'pass' if kept else 'MISS'}"
 
 
-def difference(quiet: str, alone: Measured, busy: str, beside: Measured) -> str:
-    """What the neighbours change. Misses: compared as shares, since their counts are too small for a ratio."""
+def difference(quiet: str, alone: Measured, busy: str, beside: Measured, alike: Sequence[str] = ("p50", "p99")) -> str:
+    """What the neighbours change, judged by the percentiles `alike` and by misses. Those are compared as shares, since
+    their counts are too small for a ratio."""
     ratios = {"p50": beside.p50_ms / alone.p50_ms, "p99": beside.p99_ms / alone.p99_ms}
     more_misses = beside.misses / beside.frames - alone.misses / alone.frames
-    kept = max(ratios.values()) <= PAIR_LIMIT and more_misses <= MISS_MARGIN
-    text = ", ".join(f"{name} x {ratio:.3f}" for name, ratio in ratios.items())
-    return f"{busy} against {quiet}: {text} <= {PAIR_LIMIT}, misses {more_misses:+.2%}: {'pass' if kept else 'MISS'}"
+    kept = max(ratios[name] for name in alike) <= PAIR_LIMIT and more_misses <= MISS_MARGIN
+    judged = ", ".join(f"{name} x {ratios[name]:.3f}" for name in alike)
+    besides = "".join(f" ({name} x {ratio:.3f})" for name, ratio in ratios.items() if name not in alike)
+    text = f"{judged} <= {PAIR_LIMIT}{besides}, misses {more_misses:+.2%}"
+    return f"{busy} against {quiet}: {text}: {'pass' if kept else 'MISS'}"
 
 
 def _head(result: Mapping[str, Any]) -> str:
@@ -123,7 +126,7 @@ def _scene(scene: Mapping[str, Any], real_time: bool) -> str:
         lines.append(f"  target: lower median than every sway setting that misses as rarely: {verdict}")
     for quiet, busy in scene.get("pairs", []):
         if quiet in measured and busy in measured:
-            lines.append("  target: " + difference(quiet, measured[quiet], busy, measured[busy]))
+            lines.append("  target: " + difference(quiet, measured[quiet], busy, measured[busy], scene.get("alike", ("p50", "p99"))))
     if scene.get("again") is not None:
         other, largest = differences(scene["measured"], scene["again"])
         differ = f"{other} of {len(measured)} contenders differ, percentiles by {largest:.2%} at most"

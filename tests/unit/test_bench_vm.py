@@ -143,6 +143,9 @@ def test_neighbours_may_change_a_tenth() -> None:
     assert vm_report.difference("a", alone, "b", beside).endswith("pass")
     assert vm_report.difference("a", alone, "b", measured(2.21)).endswith("MISS")
     assert vm_report.difference("a", alone, "b", measured(2.0, misses=4)).endswith("MISS")
+    slow_tail = replace(beside, p99_ms=2 * alone.p99_ms)
+    assert vm_report.difference("a", alone, "b", slow_tail).endswith("MISS")
+    assert vm_report.difference("a", alone, "b", slow_tail, ("p50",)).endswith("pass")
 
 
 def test_sways_settings_are_those_of_its_name() -> None:

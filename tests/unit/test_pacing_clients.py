@@ -112,7 +112,7 @@ def alone(hz: float, work: Law, frames: int, **options: Any) -> Output:
 
 LAWS: dict[str, tuple[Law, float, float]] = {
     # The law; the highest median of commit -> presented, ms; the highest share of missed frames.
-    "constant": (lambda rng: 130 * US + int(abs(rng.gauss(0, 5 * US))), 0.75, 0.001),
+    "constant": (lambda rng: 130 * US + int(abs(rng.gauss(0, 5 * US))), 0.8, 0.001),
     "normal": (lambda rng: int(rng.gauss(2 * MS, 0.5 * MS)), 3.0, 0.001),
     "bimodal": (lambda rng: 8 * MS if rng.random() < 0.1 else 1 * MS, 8.5, 0.001),
     # 0.17 % of these take longer than what a refresh leaves them: whoever shows a frame a refresh misses those.

@@ -24,8 +24,10 @@
 #define CLIFF_SLOWER 16
 #define SAME_VBLANK_SHARE 2 /* shown within half a period of its vblank: in time */
 #define MISSES_BEFORE_RELEARN 3
-#define FRAME_SHARE 2    /* of the target's misses: what frames may fail by composing too late ... */
-#define RESPONSE_SHARE 4 /* ... and by clients that answer too late; together less than the target */
+/* Of the target's misses: what frames may fail by composing too late, and by clients that answer too late.
+ * Half of the target together, so that a few thousand frames can show it to be met. */
+#define FRAME_SHARE 4
+#define RESPONSE_SHARE 4
 #define TRUSTED_CONTRADICTIONS 2
 #define PEER_IDLE_PERIODS 3 /* an output that has shown nothing for so long takes nobody's time */
 

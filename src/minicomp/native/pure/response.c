@@ -4,6 +4,7 @@
 #define RECENT 2
 #define FIRST_SLACK_SHARE 128 /* of a period */
 #define STEP_SHARE 64    /* a late answer raises the slack by how late it was and this part of a period ... */
+#define CHEAP_SHARE 64   /* of a period: so much for the longest answer is paid without asking for evidence */
 #define LONGEST_SHARE 16 /* of the longest answer, on top of it */
 #define LARGEST_STEP_SHARE 8 /* ... but not by more than this */
 
@@ -45,7 +46,8 @@ static uint64_t with_slack_ns(const struct mc_response *response, uint64_t answe
     uint64_t slack_ns = response->slack_ns != 0 ? response->slack_ns : first_ns;
     uint64_t longest = longest_ns(response);
     uint64_t enough_ns = longest + longest / LONGEST_SHARE + first_ns;
-    return max_ns(answer_ns, min_ns(answer_ns + slack_ns, enough_ns));
+    uint64_t cheap_ns = min_ns(longest, answer_ns + period_ns / CHEAP_SHARE);
+    return max_ns(max_ns(answer_ns, cheap_ns), min_ns(answer_ns + slack_ns, enough_ns));
 }
 
 bool mc_response_known(const struct mc_response *response)
@@ -82,7 +84,8 @@ void mc_response_answered(struct mc_response *response, const struct mc_ask *ask
         if (possible) {
             note_longest(response, took_ns);
         }
-        if (late && possible) {
+        bool known = response->alone.count + response->crowded.count >= MC_WINDOW_FEW;
+        if (late && possible && known) {
             response->step_ns = min_ns(now_ns - ask->latest_ns + ask->period_ns / STEP_SHARE,
                                        ask->period_ns / LARGEST_STEP_SHARE);
             response->slack_ns = min_ns(response->slack_ns + response->step_ns, ask->period_ns);

@@ -5,8 +5,9 @@
  * vblank it was asked for, lowered a little by each that did not, in the ratio that balances at the rate
  * asked for (Robbins and Monro 1951). By order statistics alone one answer in thirty would be late. Never
  * much more than its longest answer in a quarter of a minute: a client with two kinds of frames, say, needs
- * the longer time and nothing on top. Answers that no earlier callback would have brought in time (the client
- * had nothing to draw, or was stopped) teach neither. Pure; all times in ns of one clock. */
+ * the longer time and nothing on top. And never less, where that costs hardly anything. Answers that no
+ * earlier callback would have brought in time (the client had nothing to draw, or was stopped) teach neither.
+ * Pure; all times in ns of one clock. */
 #ifndef MC_RESPONSE_H
 #define MC_RESPONSE_H
 
