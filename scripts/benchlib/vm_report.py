@@ -126,7 +126,8 @@ def _scene(scene: Mapping[str, Any], real_time: bool) -> str:
         lines.append(f"  target: lower median than every sway setting that misses as rarely: {verdict}")
     for quiet, busy in scene.get("pairs", []):
         if quiet in measured and busy in measured:
-            lines.append("  target: " + difference(quiet, measured[quiet], busy, measured[busy], scene.get("alike", ("p50", "p99"))))
+            alike = scene.get("alike", ("p50", "p99"))
+            lines.append("  target: " + difference(quiet, measured[quiet], busy, measured[busy], alike))
     if scene.get("again") is not None:
         other, largest = differences(scene["measured"], scene["again"])
         differ = f"{other} of {len(measured)} contenders differ, percentiles by {largest:.2%} at most"
