@@ -125,7 +125,9 @@ def test_left_out_runs_change_no_number(tmp_path: Path) -> None:
 
 def test_disturbed_runs_count_only_loudly(tmp_path: Path) -> None:
     folder = unusable(tmp_path)
-    assert experiment.sentences(folder) == ["Nothing can be said: none of the 6 runs is usable. The reasons are below."]
+    nothing, remedy = experiment.sentences(folder)
+    assert nothing == "Nothing can be said: none of the 6 runs is usable. The reasons are below."
+    assert "--redo" in remedy and "--with-disturbed" in remedy
     said = experiment.sentences(folder, with_disturbed=True)
     assert said[0].startswith("fifo misses ")
     assert "6 of the 6 runs were disturbed" in said[-1]

@@ -17,7 +17,7 @@ from minicomp.lab.report.experiment_layout import Section, Table
 from minicomp.lab.statistics.analysis import Analysis
 from minicomp.lab.statistics.arms import ArmAnalysis, Summary
 from minicomp.lab.statistics.measures import LATENCY, MEASURES, PRIMARY, SMALLER
-from minicomp.lab.statistics.results import RunResult
+from minicomp.lab.statistics.results import DISTURBED, RunResult
 
 _LATENCY_HEAD = ("p50 ms", "p99", "p99.9", "max")
 _POWER_HEAD = ("more runs needed", "could have seen")
@@ -53,7 +53,13 @@ def _answer(analysis: Analysis) -> Section:
     title = analysis.results.question or "What came out"
     if not analysis.results.usable:
         runs = len(analysis.results.runs)
-        return Section(title, (f"Nothing can be said: none of the {runs} runs is usable. The reasons are below.",))
+        said = [f"Nothing can be said: none of the {runs} runs is usable. The reasons are below."]
+        if any(run.status == DISTURBED for run in analysis.results.runs):
+            said.append(
+                "On a quieter machine `minicomp lab run` with --resume --redo does the disturbed runs again; "
+                "`minicomp lab report` with --with-disturbed counts them as they are, for a first look."
+            )
+        return Section(title, tuple(said))
     others = [arm for arm in analysis.arms if arm.name != analysis.baseline] or list(analysis.arms)
     said = [words.verdict(analysis, arm) for arm in others]
     said += [sentence for arm in others if (sentence := words.latency_verdict(analysis, arm))]
