@@ -8,7 +8,7 @@ from typing import Any
 from minicomp.lab.probes.picture import CSS, as_svg
 from minicomp.lab.probes.probe import SECTIONS, Probe, Result, Verdict
 from minicomp.lab.probes.statements import Answer, answers
-from minicomp.lab.probes.text import number_lines, tally
+from minicomp.lab.probes.text import number_cells, tally
 
 _CLASSES = {Verdict.HOLDS: "yes", Verdict.DOES_NOT_HOLD: "no", Verdict.CANNOT_TEST: "untested"}
 _STYLE = """
@@ -20,21 +20,24 @@ pre { overflow-x: auto; background: #f6f6f6; padding: .5rem; margin: .4rem 0; }
 nav a { margin-right: 1rem; white-space: nowrap; }
 table { border-collapse: collapse; margin: 0 0 1.2rem; }
 td { padding: .2rem .8rem .2rem 0; vertical-align: top; border-top: 1px solid #e4e4e4; }
-td:first-child { min-width: 2.2rem; color: #666; white-space: nowrap; }
-td:last-child { font-size: .85rem; overflow-wrap: anywhere; }
+.said td:first-child { min-width: 2.2rem; color: #666; white-space: nowrap; }
+.said td:last-child { font-size: .85rem; overflow-wrap: anywhere; }
+.numbers { background: #f6f6f6; margin: .4rem 0; font-size: .85rem; font-variant-numeric: tabular-nums; }
+.numbers td { border: 0; padding: .1rem .6rem; }
+.numbers td:nth-child(2) { text-align: right; white-space: nowrap; }
 .verdict { white-space: nowrap; }
 @media (max-width: 40rem) {
-  table, tbody, tr, td { display: block; }
-  td { border: 0; padding: 0 0 .2rem; }
-  tr { border-top: 1px solid #ccc; padding: .2rem 0; }
-  td:first-child { float: left; margin-right: .5rem; }
+  .said, .said tbody, .said tr, .said td { display: block; }
+  .said td { border: 0; padding: 0 0 .2rem; }
+  .said tr { border-top: 1px solid #ccc; padding: .2rem 0; }
+  .said td:first-child { float: left; margin-right: .5rem; }
 }
 .verdict { padding: .1rem .5rem; border-radius: .6rem; font-size: .85rem; font-weight: normal; }
 .yes { background: #d5efd8; } .no { background: #ffe2b8; } .untested { background: #e4e4e4; }
 .doubt { outline: 1px dashed #888; }
 .small { color: #666; font-size: .85rem; margin: .2rem 0; }
-figure { margin: 0; }
-svg { width: 100%; max-width: 640px; height: auto; }
+figure { margin: 0; overflow-x: auto; }
+svg { width: 100%; min-width: 480px; max-width: 640px; height: auto; }
 """
 
 
@@ -56,7 +59,7 @@ def as_html(report: dict[str, Any], results: list[tuple[Probe, Result]]) -> str:
     for number, (_, title) in SECTIONS.items():
         statements = [answer for answer in given if answer.statement.section == number]
         if statements:
-            parts.append(f"<h2 id=s{number}>{number}. {escape(title)}</h2><table>")
+            parts.append(f"<h2 id=s{number}>{number}. {escape(title)}</h2><table class=said>")
             parts += [_row(answer) for answer in statements]
             parts.append("</table>")
             parts += [_article(probe, result) for probe, result in results if probe.section == number]
@@ -76,7 +79,7 @@ def _row(answer: Answer) -> str:
 
 
 def _article(probe: Probe, result: Result) -> str:
-    numbers = "\n".join(number_lines(result.numbers))
+    numbers = "".join(f"<tr><td>{'<td>'.join(map(escape, cells))}" for cells in map(number_cells, result.numbers))
     verdict = _verdict(result.verdict, bool(result.doubt))
     parts = [
         f"<article id='{escape(probe.name)}'><h3>{escape(probe.name)} {verdict}</h3>",
@@ -84,7 +87,7 @@ def _article(probe: Probe, result: Result) -> str:
         f"<p>Needed: {escape(result.needed)}</p>" if result.needed else "",
         f"<p>In doubt: {escape(result.doubt)}</p>" if result.doubt else "",
         f"<pre>{escape(result.error)}</pre>" if result.error else "",
-        f"<pre>{escape(numbers)}</pre>" if numbers else "",
+        f"<table class=numbers>{numbers}</table>" if numbers else "",
         *(as_svg(curve) for curve in result.curves),
         f"<p class=small>Method: {escape(probe.method)}</p><p class=small>minicomp: {escape(probe.used_by)}</p>"
         "</article>",

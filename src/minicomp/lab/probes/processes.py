@@ -51,7 +51,7 @@ def answer_of(call: Callable[[], object]) -> tuple[int, str]:
         try:
             text = str(call())
         except OSError as error:
-            code, text = error.errno or errno.EIO, str(error)
+            code, text = error.errno or errno.EIO, error.strerror or str(error)
         except BaseException as error:
             code, text = errno.EPROTO, repr(error)
         os.write(writing, text.encode()[:4000])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 from rich.console import Console
@@ -78,10 +79,14 @@ def _sentence(result: Result) -> str:
 def number_lines(numbers: tuple[Number, ...]) -> Iterator[str]:
     width = max((len(number.name) for number in numbers), default=0)
     for number in numbers:
-        text = f"{number.name:<{width}}  {quantity(number.value)} {number.unit}".rstrip()
-        if number.n > 1:
-            text += f"  [{quantity(number.low)}, {quantity(number.high)}]  n = {number.n}"
-        yield text
+        name, value, spread = number_cells(number)
+        yield f"{name:<{width}}  {value}  {spread}".rstrip()
+
+
+def number_cells(number: Number) -> tuple[str, str, str]:
+    """Its name, its value with the unit, and its spread where it has one."""
+    spread = f"[{quantity(number.low)}, {quantity(number.high)}]  n = {number.n}" if number.n > 1 else ""
+    return number.name, f"{quantity(number.value)} {number.unit}".rstrip(), spread
 
 
 def quantity(value: float) -> str:
@@ -101,5 +106,8 @@ def tally(results: list[tuple[Probe, Result]]) -> str:
     if doubted := sum(answer.in_doubt for answer in every):
         text += f" ({doubted} of these verdicts in doubt, marked ?)"
     text += f"; {len(results)} probes, {sum(result.seconds for _, result in results):.1f} s"
+    if os.geteuid() != 0:
+        lacking = sum("root" in result.needed or "CAP_" in result.needed for _, result in results)
+        text += f"; not run as root, which {lacking} of them need" if lacking else ""
     failed = sum(bool(result.error) for _, result in results)
     return text + (f"; {failed} of the probes FAILED" if failed else "")

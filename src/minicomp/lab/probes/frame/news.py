@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import platform
 from pathlib import Path
 
-from minicomp.lab.probes.probe import Budget, Number, Probe, Result, holds
+from minicomp.lab.probes.io_uring.ring import NEEDED
+from minicomp.lab.probes.probe import Budget, Number, Probe, Result, cannot_test, holds
+from minicomp.lab.probes.requirements import kernel_version
 from minicomp.native.probes import lib
 
 OPERATIONS = {"SEND": 26, "RECV": 27, "SENDMSG": 9, "RECVMSG": 10, "ACCEPT": 13, "CONNECT": 16, "SEND_ZC": 47}
@@ -19,7 +22,9 @@ SCHED_EXT = Path("/sys/kernel/sched_ext/state")
 def measure_networking(budget: Budget) -> Result:
     has = {name: lib.mc_uring_has(number) for name, number in OPERATIONS.items()}
     if min(has.values()) < 0:
-        return holds("absent: io_uring is not to be had", when=False)
+        if kernel_version() >= (5, 1):
+            return cannot_test("the kernel has io_uring and refuses it to us", NEEDED)
+        return holds(f"absent: Linux {platform.release()} has no io_uring", when=False)
     there, absent = ([name for name in has if bool(has[name]) is wanted] for wanted in (True, False))
     return holds(
         f"present: {', '.join(there)}; absent: {', '.join(absent) or 'none'}", when=has["SEND"] and has["RECV"]
@@ -28,6 +33,8 @@ def measure_networking(budget: Budget) -> Result:
 
 def measure_arena(budget: Budget) -> Result:
     fd = lib.mc_bpf_map(ARENA, 4, MMAPABLE, 0)
+    if fd in (-errno.EPERM, -errno.EACCES):
+        return cannot_test(f"bpf(BPF_MAP_CREATE) was refused: {os.strerror(-fd)}", "root, or CAP_BPF")
     if fd < 0:
         return holds(f"absent: a map of type BPF_MAP_TYPE_ARENA is refused: {os.strerror(-fd)}", when=False)
     try:

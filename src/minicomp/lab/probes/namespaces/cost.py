@@ -105,7 +105,7 @@ PROBES = (
         statement="Network namespaces are the most expensive",
         method=_METHOD + " All eight kinds, one after the other.",
         used_by="[app] sandbox: once, when the app starts; nothing of it is in a frame.",
-        requires=(partial(allowed, *FLAGS),),
+        requires=tuple(partial(allowed, kind) for kind in FLAGS),
         measure=measure_most,
         basis=Basis.COMPARED,
     ),

@@ -51,7 +51,7 @@ def measure_loop(budget: Budget) -> Result:
         guard.join()
     lost_ms = sum(ends[i] - begins[i] for i in range(found)) / MS
     share = given_ms / (span_s * 1000)
-    seen = f"in {span_s:g} s of a FIFO loop the CPU was taken from it {found} times, {lost_ms:.0f} ms in all"
+    seen = f"in {span_s:g} s of a FIFO loop the CPU was taken from it {found or 'no'} time{'s' * (found != 1)}, {lost_ms:.0f} ms in all"
     seen += f" (first after {(begins[0] - began) / MS:.0f} ms)" if found else ""
     seen += f"; a busy program on it got {given_ms:.0f} ms ({share:.1%}): "
     seen += "locked up but for the kernel's reserve" if found else "locked up"
