@@ -30,7 +30,7 @@ USES = {
     "user": "[app] sandbox: what makes the others possible without root.",
     "uts": "[app] sandbox: the app cannot change the machine's name.",
     "ipc": "[app] sandbox: no shared memory or semaphores of others.",
-    "cgroup": "Not used: /sys/fs/cgroup is not in the sandbox.",
+    "cgroup": "[app] sandbox: the names of the groups outside are not shown; /sys/fs/cgroup is not in it.",
     "time": "Not used: the app's clocks must be the compositor's (presentation-time). Virtual time in the lab is a VM's.",
 }
 ABOUT = 3.0
