@@ -142,8 +142,31 @@ static void scissor(struct wlr_output *wlr_output, const pixman_box32_t *rect)
     wlr_renderer_scissor(wlr_output->renderer, &box);
 }
 
+/* What a damaged rectangle and an item have in common. */
+static pixman_box32_t part_of(const struct wlr_box *box, const pixman_box32_t *rect)
+{
+    return (pixman_box32_t){
+        .x1 = rect->x1 > box->x ? rect->x1 : box->x,
+        .y1 = rect->y1 > box->y ? rect->y1 : box->y,
+        .x2 = min_int(rect->x2, box->x + box->width),
+        .y2 = min_int(rect->y2, box->y + box->height),
+    };
+}
+
+/* Whether one item above that one alone hides a part of it: windows that lie on each other in a pile. */
+static bool is_covered(const struct mc_server *server, size_t item, const pixman_box32_t *part)
+{
+    for (size_t n = item + 1; n < server->draw_count; n++) {
+        if (server->draw_items[n].opaque && contains(&server->draw_items[n].box, part)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Each damaged rectangle is painted from the topmost item that covers it whole: what lies below is not
- * visible, and the background is cleared only where nothing covers it. */
+ * visible, and the background is cleared only where nothing covers it. Of the items above that one, those are
+ * left out whose part of the rectangle another one hides. */
 static void paint(struct mc_output *output, pixman_region32_t *damage)
 {
     struct mc_server *server = output->server;
@@ -171,14 +194,12 @@ static void paint(struct mc_output *output, pixman_region32_t *damage)
             if (!intersects(&item->box, rects[i].x1, rects[i].y1, rects[i].x2, rects[i].y2)) {
                 continue;
             }
+            pixman_box32_t part = part_of(&item->box, &rects[i]);
+            if (is_covered(server, n, &part)) {
+                continue;
+            }
             if (item->cropped) {
                 /* A texture is painted whole by the pixman renderer; only the cropped part may show. */
-                pixman_box32_t part = {
-                    .x1 = rects[i].x1 > item->box.x ? rects[i].x1 : item->box.x,
-                    .y1 = rects[i].y1 > item->box.y ? rects[i].y1 : item->box.y,
-                    .x2 = min_int(rects[i].x2, item->box.x + item->box.width),
-                    .y2 = min_int(rects[i].y2, item->box.y + item->box.height),
-                };
                 scissor(wlr_output, &part);
             }
             draw_item(output, item);
