@@ -42,6 +42,7 @@ class Chaos:
             (self.plug, 1),
             (self.unplug, 1),
             (self.configure_output, 1),
+            (self.set_power, 1),
             (self.set_pacing, 1),
             (self.point, 4),
             (self.type, 2),
@@ -145,6 +146,10 @@ class Chaos:
                 enabled=self.rng.random() < 0.8,
             )
             self.compositor.outputs.configure(output.handle, settings)
+
+    def set_power(self) -> None:
+        for output in self.compositor.outputs:
+            self.compositor.outputs.set_power(output.handle, self.rng.random() < 0.7)
 
     def set_pacing(self) -> None:
         lib = self.compositor.lib

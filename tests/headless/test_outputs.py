@@ -37,7 +37,7 @@ def by_name(instance: InProcess) -> dict[str, Any]:
 
 
 def boxes(instance: InProcess) -> dict[str, tuple[int, int, int, int]]:
-    return {output.name: output.box for output in instance.compositor.outputs if output.enabled}
+    return {output.name: output.box for output in instance.compositor.outputs if output.placed}
 
 
 def randr(instance: InProcess, *arguments: str) -> str:
@@ -192,8 +192,20 @@ class Power:
         self.client.roundtrip()
 
 
+def frames_of(instance: InProcess) -> int:
+    compositor = instance.compositor
+    counters = compositor.ffi.new("struct mc_counters *")
+    compositor.lib.mc_server_counters(compositor.server, counters)
+    return int(counters.frames)
+
+
+def lit(instance: InProcess) -> list[bool]:
+    return [output.enabled for output in instance.compositor.outputs]
+
+
 def test_output_power_switches_off_and_on(tmp_path: Path) -> None:
-    """A client that draws survives the night and goes on in the morning."""
+    """A client that draws survives the night and goes on in the morning. Nobody sees the output go: its wl_output
+    stays, and so does all that lies on it."""
     log = tmp_path / "pulse.jsonl"
     with InProcess(configure(headless__outputs=["640x480@60"])) as instance:
         pulse = start(instance, CLIENTS / "pulse", "--log", log, "--quiet")
@@ -202,14 +214,22 @@ def test_output_power_switches_off_and_on(tmp_path: Path) -> None:
         with Client(instance.compositor.socket) as client:
             power = Power(client)
             assert power.modes == [1]
+            there = boxes(instance)
             power.set(False)
-            instance.wait_for(lambda: not boxes(instance), "the output to be off")
+            instance.wait_for(lambda: lit(instance) == [False], "the output to be off")
+            instance.settle()
             client.roundtrip()
             assert power.modes[-1] == 0
+            assert boxes(instance) == there and list(instance.dispatcher.outputs)
+            assert len(client.outputs) == 1
+            frames = frames_of(instance)
+            instance.pump(0.2)
+            assert frames_of(instance) == frames, "frames for a display that is asleep"
             power.set(True)
-            instance.wait_for(lambda: boxes(instance), "the output to be on")
+            instance.wait_for(lambda: lit(instance) == [True], "the output to be on")
             client.roundtrip()
             assert power.modes[-1] == 1
+            assert boxes(instance) == there
         instance.wait_for(lambda: window.refresh() and window.geometry == place, "the window in its place")
         assert_frames_go_on(instance, pulse, log)
 

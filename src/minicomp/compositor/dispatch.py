@@ -170,14 +170,14 @@ class Dispatcher:
     def _on_output_new(self, handle: int, a: int, b: int) -> None:
         if self.compositor.outputs.configure_new(handle) and self._asleep is not None:
             # Monitors that are switched off often go and come again: that must not wake them.
-            self.compositor.outputs.set_enabled(handle, False)
+            self.compositor.outputs.set_power(handle, False)
             self._asleep.append(handle)
         self._on_output_changed(handle, 0, 0)
         self.configured.add(handle)
 
     def _on_output_changed(self, handle: int, a: int, b: int) -> None:
         output = self.compositor.outputs.get(handle)
-        if output is None or not output.enabled:
+        if output is None or not output.placed:
             self._forget_output(handle)
             return
         self.compositor.outputs.publish()
@@ -197,7 +197,7 @@ class Dispatcher:
         self._forget_output(handle)
 
     def _forget_output(self, handle: int) -> None:
-        """It is off or gone: to the policy that is the same."""
+        """It left the layout or is gone: to the policy that is the same."""
         output = self.outputs.pop(handle, None)
         self.compositor.outputs.publish()
         if output is not None:
@@ -207,7 +207,7 @@ class Dispatcher:
     def _on_output_power(self, handle: int, a: int, b: int) -> None:
         if self._asleep is not None and a:
             self._wake()
-        self.compositor.outputs.set_enabled(handle, bool(a))
+        self.compositor.outputs.set_power(handle, bool(a))
 
     def _on_output_config(self, handle: int, a: int, b: int) -> None:
         self.compositor.outputs.apply_request(a, test_only=bool(b))
@@ -219,7 +219,7 @@ class Dispatcher:
             self._asleep = list(self.outputs)
             log.info("no input for %d s: switching the screens off", self.compositor.config.idle.output_off_after_s)
             for output in self._asleep:
-                self.compositor.outputs.set_enabled(output, False)
+                self.compositor.outputs.set_power(output, False)
 
     def _on_resumed(self, handle: int, a: int, b: int) -> None:
         self._wake()
@@ -227,7 +227,7 @@ class Dispatcher:
     def _wake(self) -> None:
         asleep, self._asleep = self._asleep, None
         for output in asleep or ():
-            if not self.compositor.outputs.set_enabled(output, True) and self.compositor.outputs.get(output):
+            if not self.compositor.outputs.set_power(output, True) and self.compositor.outputs.get(output):
                 log.warning("output %x does not come on again as it was; configuring it anew", output)
                 self.compositor.outputs.configure_new(output)
 

@@ -36,6 +36,9 @@ class Output(NamedTuple):
     name: str
     description: str
     enabled: bool
+    """It is lit."""
+    placed: bool
+    """It is part of the layout, lit or asleep."""
     x: int
     y: int
     width: int
@@ -77,6 +80,7 @@ class Outputs:
             name=_text(info.name),
             description=f"{_text(info.make)} {_text(info.model)} {_text(info.serial)}".strip(),
             enabled=info.enabled,
+            placed=info.placed,
             x=info.x,
             y=info.y,
             width=info.width,
@@ -213,22 +217,34 @@ class Outputs:
         """Tells output-management clients how the outputs are now."""
         lib.mc_output_management_publish(self._server, self._manager)
 
+    def set_power(self, handle: int, on: bool) -> bool:
+        """Wakes a display or sends it to sleep (output-power, idle time-out): to clients and policy it stays where it
+        is."""
+        return self._switch(handle, on, keep_place=True)
+
     def set_enabled(self, handle: int, enabled: bool) -> bool:
-        """Switches an output on or off, the rest as it was (output-power, idle time-out)."""
+        """Switches an output on or off, the rest as it was. While it is off, it is not part of the layout."""
+        return self._switch(handle, enabled, keep_place=False)
+
+    def _switch(self, handle: int, enabled: bool, *, keep_place: bool) -> bool:
         output = self.get(handle)
-        if output is None or output.enabled == enabled:
-            return output is not None
+        if output is None:
+            return False
+        if enabled == (output.enabled if enabled or keep_place else output.placed):
+            return True
+        was_placed = output.placed
         if enabled:
             output = self._before_off.pop(handle, output)
-        else:
+        elif output.enabled:
             self._before_off = {known: before for known, before in self._before_off.items() if self.get(known)}
             self._before_off[handle] = output
         request = ffi.new("struct mc_output_config *")
         request.enabled = enabled
+        request.keep_place = keep_place and output.placed
         request.width, request.height, request.refresh_mhz = output.mode_width, output.mode_height, output.refresh_mhz
         request.scale = output.scale
         request.transform = TRANSFORMS.index(output.transform)
-        request.automatic_position = not output.width
+        request.automatic_position = enabled and (was_placed or not output.width)
         request.x, request.y = output.x, output.y
         request.adaptive_sync = output.adaptive_sync
         return bool(lib.mc_output_configure(self._server, handle, request) == 0)

@@ -339,8 +339,10 @@ int mc_output_configure(struct mc_server *server, uint64_t handle, const struct 
     }
     settle_cursor(output);
     if (!config->enabled) {
-        wlr_output_layout_remove(server->output_layout, wlr_output);
-        forget_primary(&server->scene->node, wlr_output);
+        if (!config->keep_place) {
+            wlr_output_layout_remove(server->output_layout, wlr_output);
+            forget_primary(&server->scene->node, wlr_output);
+        }
         mc_redraw_reset(&output->redraw);
     } else if (config->automatic_position) {
         if (wlr_output_layout_get(server->output_layout, wlr_output) == NULL) {
@@ -382,6 +384,7 @@ int mc_output_get_info(struct mc_server *server, uint64_t handle, struct mc_outp
         .handle = handle,
         .id = output->id,
         .enabled = wlr_output->enabled,
+        .placed = box != NULL,
         .hardware_cursor = wlr_output->hardware_cursor != NULL,
         .adaptive_sync = wlr_output->adaptive_sync_status == WLR_OUTPUT_ADAPTIVE_SYNC_ENABLED,
         .mode_width = wlr_output->width,

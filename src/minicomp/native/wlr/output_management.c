@@ -64,6 +64,7 @@ int mc_output_management_publish(struct mc_server *server, struct wlr_output_man
         struct wlr_output_layout_output *place =
             wlr_output_layout_get(server->output_layout, output->wlr_output);
         if (head != NULL && place != NULL) {
+            head->state.enabled = true; /* asleep or not: its power is another protocol's */
             head->state.x = place->x;
             head->state.y = place->y;
         }

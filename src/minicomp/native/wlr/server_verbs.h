@@ -140,6 +140,7 @@ size_t mc_surfaces_list(struct mc_server *server, struct mc_surface_info *infos_
 
 struct mc_output_config {
     bool enabled;
+    bool keep_place;       /* while it is not enabled: clients see it as before, and it lies where it lay */
     int32_t width, height; /* 0, 0: preferred mode */
     int32_t refresh_mhz;   /* 0: the mode's own or, of several, the highest */
     bool highest_refresh;  /* of the modes of that size */
@@ -195,7 +196,9 @@ struct mc_output_info {
     uint64_t handle;
     uint16_t id;
     char name[32], make[56], model[32], serial[32];
-    bool enabled, adaptive_sync, modelled;
+    bool enabled; /* it is lit */
+    bool placed;  /* it is in the layout, lit or asleep */
+    bool adaptive_sync, modelled;
     bool hardware_cursor;        /* the picture it shows now is on a plane of its own */
     int32_t x, y, width, height; /* layout coordinates */
     int32_t mode_width, mode_height, refresh_mhz, phys_width_mm, phys_height_mm;
