@@ -198,12 +198,14 @@ static void paint(struct mc_output *output, pixman_region32_t *damage)
             if (is_covered(server, n, &part)) {
                 continue;
             }
-            if (item->cropped) {
-                /* A texture is painted whole by the pixman renderer; only the cropped part may show. */
+            /* Past a texture's edge pixman leaves its fast paths, for all of the rectangle; and what its
+             * renderer in wlroots is given a part of (wp_viewport.set_source) it paints whole. */
+            bool narrowed = !contains(&item->box, &rects[i]);
+            if (narrowed) {
                 scissor(wlr_output, &part);
             }
             draw_item(output, item);
-            if (item->cropped) {
+            if (narrowed) {
                 scissor(wlr_output, &rects[i]);
             }
         }
