@@ -267,6 +267,9 @@ def test_tables_leave_out_what_says_nothing() -> None:
 def test_objects_and_hostile_titles() -> None:
     assert as_text({"a": 1.5, "bb": "x\n\x1b[31m", "rows": [{"c": 1}]}) == "a   1.5\nbb  x??[31m\n\nrows:\n  c\n  1\n"
     assert as_text([]) == "none\n" and as_text({}) == ""
+    # A refusal is readable to its end, and so is that nothing took effect.
+    refusal = {"name": "n" * 60, "took_effect": False, "note": "why " * 30}
+    assert as_text([refusal]).splitlines()[1] == f"{'n' * 47}…           no  {'why ' * 30}".rstrip()
 
 
 def test_an_event_is_one_line() -> None:

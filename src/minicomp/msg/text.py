@@ -4,7 +4,8 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-_WIDEST = 48  # of a table's cell; longer text ends in an ellipsis
+_WIDEST = 48  # of a table's cell but the last; longer text ends in an ellipsis
+_NEWS = {"took_effect"}  # columns whose "no" is worth reading
 
 
 def as_text(answer: Any) -> str:
@@ -66,8 +67,9 @@ def _is_nested(value: Any) -> bool:
 
 def _table(rows: list[dict[str, Any]]) -> Iterable[str]:
     """Columns with nothing in any row are left out."""
-    names = [name for name in rows[0] if not all(_is_nothing(row.get(name)) for row in rows)]
-    cells = [names, *([_cell(row.get(name)) for name in names] for row in rows)]
+    names = [name for name in rows[0] if name in _NEWS or not all(_is_nothing(row.get(name)) for row in rows)]
+    limits = [*(_WIDEST for _ in names[1:]), None]  # nothing is to the right of the last, which is often a reason
+    cells = [names, *([_cell(row.get(name), limit) for name, limit in zip(names, limits, strict=True)] for row in rows)]
     widths = [max(len(line[index]) for line in cells) for index in range(len(names))]
     numeric = [all(isinstance(row.get(name), int | float | None) for row in rows) for name in names]
     for line in cells:
