@@ -171,6 +171,11 @@ def test_what_turns_out_not_to_be_testable_is_the_result() -> None:
     assert replace(result, seconds=0.0) == cannot_test("one turn only", "a machine less busy")
 
 
+class Alone(Neighbours):
+    def share(self) -> float:
+        return 0.0
+
+
 class Crowded(Neighbours):
     def share(self) -> float:
         return 0.5
@@ -241,11 +246,18 @@ def hang(budget: Budget) -> Result:
 )
 def test_a_probe_that_fails_harms_nobody(monkeypatch: pytest.MonkeyPatch, measure: object, says: str) -> None:
     monkeypatch.setitem(runner.LIMIT_S, True, 0.3)
-    result = runner.run(probe_of(measure), quick=True)
+    result = runner.run(probe_of(measure), quick=True, neighbours=Alone())
     assert result.verdict is Verdict.CANNOT_TEST
     assert says in result.error
     children = "".join((task / "children").read_text() for task in Path("/proc/self/task").iterdir())
     assert children.strip() == ""
+
+
+def test_a_probe_that_ran_out_of_time_beside_others_did_not_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(runner.LIMIT_S, True, 0.3)
+    result = runner.run(probe_of(hang), quick=True, neighbours=Crowded())
+    assert (result.verdict, result.error, result.needed) == (Verdict.CANNOT_TEST, "", "a machine less busy")
+    assert "while other programs had 50% of the CPUs" in result.seen
 
 
 def test_the_command_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -54,6 +54,9 @@ NEAR = 0.1
 """This near to its limit, as a share of it, a measured value may be on the other side in the next run."""
 
 
+EMULATED = "the CPUs are emulated, and run when the host has time for them"
+
+
 @dataclass(frozen=True)
 class Budget:
     """How much a probe may take. `pick` chooses between a quick and a full amount; `spent` is for loops."""
@@ -189,6 +192,8 @@ class Probe:
             result = self.measure(Budget.start(quick))
         except Untestable as reason:
             return cannot_test(str(reason), reason.needed)
-        if self.basis is Basis.TIMES and is_emulated():
+        if self.basis is Basis.FACT or result.verdict is Verdict.CANNOT_TEST or not is_emulated():
+            return result
+        if self.basis is Basis.TIMES:
             return replace(result, verdict=Verdict.CANNOT_TEST, needed="a CPU that is not emulated", doubt="")
-        return result
+        return replace(result, doubt="; ".join(filter(None, (result.doubt, EMULATED))))

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from minicomp.lab.probes.neighbours import MUCH, Neighbours
-from minicomp.lab.probes.probe import Basis, Probe, Result, Verdict
+from minicomp.lab.probes.probe import Basis, Probe, Result, Verdict, cannot_test
 from minicomp.lab.probes.processes import slowness
 
 LIMIT_S = {True: 10.0, False: 60.0}
@@ -43,12 +43,17 @@ def run(probe: Probe, quick: bool, neighbours: Neighbours | None = None) -> Resu
             os.kill(pid, signal.SIGKILL)  # when it had not got as far as its own group
         _, status = os.waitpid(pid, 0)
     seconds = time.monotonic() - began
+    others = neighbours.share()
     if data is None:
-        return _failed(f"it took longer than {limit_s:.3g} s and was killed", seconds)
+        late = f"it took longer than {limit_s:.3g} s and was killed"
+        if others > MUCH:
+            why = f"{late}, while other programs had {others:.0%} of the CPUs"
+            return replace(cannot_test(why, "a machine less busy"), seconds=seconds)
+        return _failed(late, seconds)
     if not data:
         return _failed(f"its process ended without a result (code {os.waitstatus_to_exitcode(status)})", seconds)
     result: Result = pickle.loads(data)
-    others, doubts = neighbours.share(), [result.doubt] if result.doubt else []
+    doubts = [result.doubt] if result.doubt else []
     if others > MUCH and probe.basis is not Basis.FACT and result.verdict is not Verdict.CANNOT_TEST:
         doubts.append(f"other programs had {others:.0%} of the CPUs")
     return replace(result, seconds=seconds, doubt="; ".join(doubts))

@@ -21,14 +21,17 @@ static void on_alarm(int number)
     /* Only waitpid is to return. */
 }
 
-static void wake_in(uint64_t ns)
+/* Again and again, in case one comes just before waitpid; until it is deleted. */
+static int wake_every(long ns, timer_t *timer_ret)
 {
-    timer_t timer;
+    struct sigaction action = {.sa_handler = on_alarm}; /* without SA_RESTART */
     struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM};
-    struct itimerspec when = {{ns / 1000000000, ns % 1000000000}, {ns / 1000000000, ns % 1000000000}};
-    if (timer_create(CLOCK_MONOTONIC, &event, &timer) == 0) {
-        timer_settime(timer, 0, &when, NULL);
+    struct itimerspec when = {{0, ns}, {0, ns}};
+    if (sigaction(SIGALRM, &action, NULL) != 0 || timer_create(CLOCK_MONOTONIC, &event, timer_ret) != 0) {
+        return -errno;
     }
+    timer_settime(*timer_ret, 0, &when, NULL);
+    return 0;
 }
 
 static void count(pid_t tid, struct mc_frame_counts *counts)
@@ -70,30 +73,32 @@ static bool is_readable(int fd)
     return poll(&one, 1, 0) > 0 && (one.revents & POLLIN) != 0;
 }
 
-int mc_frame_count(const char *const *argv, int output_fd, int ready_fd, uint32_t settle_ms,
-                   uint32_t count_ms, struct mc_frame_counts *counts_ret)
+/* Its process, stopped and traced; or -errno. */
+static pid_t start_traced(const char *const *argv, int output_fd)
 {
-    struct sigaction action = {.sa_handler = on_alarm}; /* without SA_RESTART */
-    sigaction(SIGALRM, &action, NULL);
-    memset(counts_ret, 0, sizeof(*counts_ret));
     pid_t pid = fork();
     if (pid == 0) {
         become(argv, output_fd);
     }
     int status;
     if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFSTOPPED(status)) {
-        return -1000 - ECHILD;
+        return -ECHILD;
     }
     const long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL;
     if (ptrace(PTRACE_SETOPTIONS, pid, NULL, options) != 0) {
         kill(pid, SIGKILL);
-        return -1000 - EPERM;
+        return -EPERM;
     }
+    return pid;
+}
+
+/* Until it has ended: its exit code, -signal, or -errno - 1000. */
+static int follow(pid_t pid, int ready_fd, uint32_t settle_ms, uint32_t count_ms,
+                  struct mc_frame_counts *counts)
+{
     uint64_t begin_ns = UINT64_MAX, end_ns = UINT64_MAX;
-    bool ended = false;
+    bool ended = false, counting = false;
     ptrace(PTRACE_SYSCALL, pid, NULL, 0);
-    wake_in(20000000);
-    bool counting = false;
     for (;;) {
         uint64_t t_ns = mc_now_ns();
         if (begin_ns == UINT64_MAX && is_readable(ready_fd)) {
@@ -102,12 +107,13 @@ int mc_frame_count(const char *const *argv, int output_fd, int ready_fd, uint32_
         }
         if (!ended && t_ns >= end_ns) {
             ended = true;
-            counts_ret->end_ns = t_ns;
+            counts->end_ns = t_ns;
             kill(pid, SIGTERM);
         }
         if (ended && t_ns >= end_ns + GRACE_NS) {
             kill(pid, SIGKILL);
         }
+        int status, deliver;
         pid_t tid = waitpid(-1, &status, __WALL);
         if (tid < 0 && errno != EINTR) {
             return -1000 - errno;
@@ -121,15 +127,29 @@ int mc_frame_count(const char *const *argv, int output_fd, int ready_fd, uint32_
         if (!WIFSTOPPED(status)) {
             continue;
         }
-        int deliver;
         bool call = is_stop_for_us(status, &deliver);
         if (call && t_ns >= begin_ns && !ended) {
             if (!counting) {
                 counting = true;
-                counts_ret->begin_ns = t_ns;
+                counts->begin_ns = t_ns;
             }
-            count(tid, counts_ret);
+            count(tid, counts);
         }
         ptrace(ended ? PTRACE_CONT : PTRACE_SYSCALL, tid, NULL, deliver);
     }
+}
+
+int mc_frame_count(const char *const *argv, int output_fd, int ready_fd, uint32_t settle_ms,
+                   uint32_t count_ms, struct mc_frame_counts *counts_ret)
+{
+    memset(counts_ret, 0, sizeof(*counts_ret));
+    pid_t pid = start_traced(argv, output_fd);
+    timer_t timer;
+    int error = pid < 0 ? (int)pid : wake_every(20000000, &timer);
+    if (error != 0) {
+        return -1000 + error;
+    }
+    int code = follow(pid, ready_fd, settle_ms, count_ms, counts_ret);
+    timer_delete(timer);
+    return code;
 }
