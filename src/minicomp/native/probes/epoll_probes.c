@@ -156,6 +156,7 @@ int mc_probe_insertion(int watched, int rounds, uint64_t *add_ns_ret)
 /* ---- herd ---- */
 
 #define HERD_MAX 64
+#define PATIENCE_NS 5000000000ULL /* that all sleep, on a busy machine */
 
 struct herd {
     int event_fd;
@@ -222,7 +223,8 @@ static uint64_t all_sleeps(struct member *members, int threads)
 
 static bool settle(struct herd *herd, int threads)
 {
-    for (int i = 0; i < 1000; i++) {
+    const uint64_t until_ns = mc_now_ns() + PATIENCE_NS;
+    while (mc_now_ns() < until_ns) {
         if (atomic_load(&herd->asleep) == threads) {
             mc_sleep_us(300); /* from the counter into the system call */
             if (atomic_load(&herd->asleep) == threads) {
