@@ -35,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = f"sections: {sections}"
     parser.add_argument("wanted", nargs="*", metavar="SECTION|NAME", help="default: all; --list names them")
     parser.add_argument(
-        "--quick", action="store_true", help="fewer samples: all of them in under two minutes (in emulation some four)"
+        "--quick",
+        action="store_true",
+        help="fewer samples: all of them in under two minutes (some five where code is emulated)",
     )
     parser.add_argument("--list", action="store_true", help="only list them, with their statements")
     parser.add_argument("--table", action="store_true", help="only print the table of docs/kernel-claims.md")

@@ -46,7 +46,7 @@ def print_report(console: Console, results: list[tuple[Probe, Result]], full: bo
                 if probe.section == number:
                     _print_one(console, probe, result)
     console.print()
-    console.print(tally(results), soft_wrap=True)
+    console.print(tally(results), soft_wrap=not console.is_terminal)
 
 
 def _once(probe: Probe, result: Result, number: str, said: dict[str, str]) -> Text:
