@@ -447,6 +447,10 @@ def test_knobs_are_turned_while_it_runs_and_given_back() -> None:
             apply_change(compositor, "knobs.render.priority", 3)
         apply_change(compositor, "knobs.system.timer_slack_ns", 1)
         assert [effect.name for effect in effects(compositor)] == ["knobs.render", "knobs.system.timer_slack_ns"]
+        apply_change(compositor, "knobs.render", {"class": "rr"})
+        apply_change(compositor, "knobs.render.class", None)
+        assert sched_of(instance, RENDER).policy == syscalls.SCHED_OTHER
+        apply_change(compositor, "knobs.render", {"class": "rr"})
         apply_change(compositor, "knobs.render", None)
         assert sched_of(instance, RENDER).policy == syscalls.SCHED_OTHER
         slack = Path(f"/proc/{compositor.lib.mc_thread_id(compositor.server, RENDER)}/timerslack_ns")

@@ -175,9 +175,11 @@ def _changed(settings: KnobSettings, dotted_key: str, value: Any) -> KnobSetting
             raise ConfigError(f"no such table; there are {', '.join(sorted(_tables(tables)))}", where=where)
     if parts[-1] not in table:
         raise ConfigError(f"no such key; there are {', '.join(table)}", where=where)
-    if isinstance(table[parts[-1]], dict) and value is None:
-        value = {}
-    table[parts[-1]] = "" if value is None and isinstance(table[parts[-1]], str) else value
+    if value is None:
+        value = to_builtins(KnobSettings())
+        for part in parts[1:]:
+            value = value[part]
+    table[parts[-1]] = value
     try:
         return convert(tables, KnobSettings)
     except ValidationError as error:
