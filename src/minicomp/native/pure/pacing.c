@@ -18,6 +18,7 @@
 #define LARGEST_STEP_SHARE 16 /* ... but not by more than this */
 #define STALL_SHARE 4         /* more than this part of a period short: something stood still */
 #define FIRST_SAFETY_NS (200 * USEC)
+#define LEAST_SAFETY_SHARE 256 /* of a period: what is so rare that no evidence has come yet */
 #define YOUNG_FRAMES 128
 #define YOUNG_SHARE 32  /* of the safety, for each frame in time */
 #define CLIFF_SHARE 128 /* of a period: "hardly more slack" than what missed */
@@ -29,6 +30,7 @@
 #define FRAME_SHARE 4
 #define RESPONSE_SHARE 4
 #define TRUSTED_CONTRADICTIONS 2
+#define NEAR_SHARE 4        /* of the latch */
 #define PEER_IDLE_PERIODS 3 /* an output that has shown nothing for so long takes nobody's time */
 
 void mc_pacing_init(struct mc_pacing *pacing, enum mc_pacing_mode mode, uint64_t fixed_ns,
@@ -254,7 +256,8 @@ static void lower_safety(const struct mc_pacing *pacing, struct mc_pacing_load *
     } else if (pacing->young > 0) {
         lower_ns = max_ns(load->safety_ns / YOUNG_SHARE, (uint64_t)lower_ns);
     }
-    load->safety_ns -= min_ns(load->safety_ns, (uint64_t)(lower_ns + 0.5));
+    load->safety_ns = max_ns(load->safety_ns - min_ns(load->safety_ns, (uint64_t)(lower_ns + 0.5)),
+                             period_ns / LEAST_SAFETY_SHARE);
 }
 
 static void in_time(struct mc_pacing *pacing, const struct mc_plan *plan, uint64_t slack_ns)
@@ -264,9 +267,10 @@ static void in_time(struct mc_pacing *pacing, const struct mc_plan *plan, uint64
     if (slack_ns < pacing->latch_high_ns) {
         pacing->latch_high_ns = max_ns(slack_ns, pacing->latch_low_ns + 1);
         if (slack_ns <= pacing->latch_low_ns) {
-            /* What failed there once was something else; or, where that happens again and again, the latch
-             * varies: then it is known as well as it can be. */
-            bool varies = ++pacing->contradictions > TRUSTED_CONTRADICTIONS;
+            /* What failed there once was something else; or the latch varies, when that happens again and
+             * again or by little: then it is known as well as it can be. */
+            bool varies = slack_ns >= pacing->latch_low_ns - pacing->latch_low_ns / NEAR_SHARE ||
+                          ++pacing->contradictions > TRUSTED_CONTRADICTIONS;
             pacing->latch_low_ns = varies ? slack_ns - slack_ns / LATCH_PRECISION_SHARE : slack_ns / 2;
             pacing->latch_high_ns = max_ns(slack_ns, pacing->latch_low_ns + 1);
         }
