@@ -72,10 +72,13 @@ static int map_pages(int pages, size_t bytes, struct mapping *mapping_ret)
     return 0;
 }
 
-/* The place used in a page: another cache line in each, so that they do not all fall into one cache set. */
+/* The place used in a page: another cache line in each, so that they do not all fall into one cache set. Of
+ * 64 pages in a row each has another one, and the next 64 have others: where memory is in one piece (huge
+ * pages), sets are chosen by the page's number as well, and the same line in every 64th page would use one
+ * set in 32. */
 static void **place(uint8_t *start, uint32_t page)
 {
-    return (void **)(start + (size_t)page * PAGE + (page * 7 % 64) * 64);
+    return (void **)(start + (size_t)page * PAGE + ((page * 7 + page / 64 * 13) % 64) * 64);
 }
 
 int mc_probe_chase(int pages, const uint32_t *counts, int count, int samples, uint32_t loads,
