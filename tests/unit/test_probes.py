@@ -257,7 +257,7 @@ def test_a_probe_that_ran_out_of_time_beside_others_did_not_fail(monkeypatch: py
     monkeypatch.setitem(runner.LIMIT_S, True, 0.3)
     result = runner.run(probe_of(hang), quick=True, neighbours=Crowded())
     assert (result.verdict, result.error, result.needed) == (Verdict.CANNOT_TEST, "", "a machine less busy")
-    assert "while other programs had 50% of the CPUs" in result.seen
+    assert "; other programs had 50% of the CPUs" in result.seen
 
 
 def test_the_command_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,8 +15,8 @@ from contextlib import suppress
 from dataclasses import replace
 
 from minicomp.lab.probes.neighbours import MUCH, Neighbours
-from minicomp.lab.probes.probe import Basis, Probe, Result, Verdict, cannot_test
-from minicomp.lab.probes.processes import slowness
+from minicomp.lab.probes.probe import EMULATED, Basis, Probe, Result, Verdict, cannot_test
+from minicomp.lab.probes.processes import is_emulated, slowness
 
 LIMIT_S = {True: 10.0, False: 60.0}
 """Hard limits of a probe, quick or not; the runner then kills its process group."""
@@ -46,9 +46,9 @@ def run(probe: Probe, quick: bool, neighbours: Neighbours | None = None) -> Resu
     others = neighbours.share()
     if data is None:
         late = f"it took longer than {limit_s:.3g} s and was killed"
-        if others > MUCH:
-            why = f"{late}, while other programs had {others:.0%} of the CPUs"
-            return replace(cannot_test(why, "a machine less busy"), seconds=seconds)
+        if others > MUCH or is_emulated():
+            why = f"other programs had {others:.0%} of the CPUs" if others > MUCH else EMULATED
+            return replace(cannot_test(f"{late}; {why}", "a machine less busy"), seconds=seconds)
         return _failed(late, seconds)
     if not data:
         return _failed(f"its process ended without a result (code {os.waitstatus_to_exitcode(status)})", seconds)

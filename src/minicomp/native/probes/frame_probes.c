@@ -1,9 +1,12 @@
 #include "frame_probes.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
@@ -12,6 +15,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "probe_time.h"
 
 /* After SIGTERM, until it is killed. */
 #define GRACE_NS 3000000000ULL
@@ -53,7 +57,6 @@ static void become(const char *const *argv, int output_fd)
 {
     dup2(output_fd, STDOUT_FILENO);
     dup2(output_fd, STDERR_FILENO);
-    ptrace(PTRACE_TRACEME, 0, NULL, NULL);
     execv(argv[0], (char *const *)argv);
     _exit(127);
 }
@@ -67,44 +70,57 @@ static bool is_stop_for_us(int status, int *deliver_ret)
     return number == (SIGTRAP | 0x80);
 }
 
-static bool is_readable(int fd)
+/* Until it writes to the other end and for settle_ms more, untraced; false when it has ended. */
+static bool wait_until_settled(pid_t pid, int ready_fd, uint32_t settle_ms)
 {
-    struct pollfd one = {.fd = fd, .events = POLLIN};
-    return poll(&one, 1, 0) > 0 && (one.revents & POLLIN) != 0;
+    uint64_t until_ns = UINT64_MAX;
+    while (mc_now_ns() < until_ns) {
+        siginfo_t info = {0};
+        if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == pid) {
+            return false;
+        }
+        struct pollfd ready = {.fd = ready_fd, .events = POLLIN};
+        bool is_ready = until_ns != UINT64_MAX || (poll(&ready, 1, 0) > 0 && (ready.revents & POLLIN) != 0);
+        if (is_ready && until_ns == UINT64_MAX) {
+            until_ns = mc_now_ns() + settle_ms * MC_NSEC_PER_MSEC;
+        }
+        mc_sleep_us(5000);
+    }
+    return true;
 }
 
-/* Its process, stopped and traced; or -errno. */
-static pid_t start_traced(const char *const *argv, int output_fd)
+/* All threads it has; those that they make follow by themselves. The number of threads, or -errno. */
+static int seize_threads(pid_t pid)
 {
-    pid_t pid = fork();
-    if (pid == 0) {
-        become(argv, output_fd);
-    }
-    int status;
-    if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFSTOPPED(status)) {
-        return -ECHILD;
-    }
     const long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL;
-    if (ptrace(PTRACE_SETOPTIONS, pid, NULL, options) != 0) {
-        kill(pid, SIGKILL);
-        return -EPERM;
-    }
-    return pid;
+    char name[64];
+    snprintf(name, sizeof(name), "/proc/%d/task", pid);
+    int all = 0, found;
+    do { /* a thread that was not traced yet may have made another one meanwhile */
+        DIR *tasks = opendir(name);
+        if (tasks == NULL) {
+            return -errno;
+        }
+        found = 0;
+        for (struct dirent *entry = readdir(tasks); entry != NULL; entry = readdir(tasks)) {
+            pid_t tid = (pid_t)strtol(entry->d_name, NULL, 10);
+            if (tid > 0 && ptrace(PTRACE_SEIZE, tid, NULL, options) == 0) {
+                ptrace(PTRACE_INTERRUPT, tid, NULL, 0);
+                found++;
+            }
+        }
+        closedir(tasks);
+        all += found;
+    } while (found > 0);
+    return all > 0 ? all : -EPERM;
 }
 
 /* Until it has ended: its exit code, -signal, or -errno - 1000. */
-static int follow(pid_t pid, int ready_fd, uint32_t settle_ms, uint32_t count_ms,
-                  struct mc_frame_counts *counts)
+static int follow(pid_t pid, uint64_t begin_ns, uint64_t end_ns, struct mc_frame_counts *counts)
 {
-    uint64_t begin_ns = UINT64_MAX, end_ns = UINT64_MAX;
     bool ended = false, counting = false;
-    ptrace(PTRACE_SYSCALL, pid, NULL, 0);
     for (;;) {
         uint64_t t_ns = mc_now_ns();
-        if (begin_ns == UINT64_MAX && is_readable(ready_fd)) {
-            begin_ns = t_ns + settle_ms * 1000000ULL;
-            end_ns = begin_ns + count_ms * 1000000ULL;
-        }
         if (!ended && t_ns >= end_ns) {
             ended = true;
             counts->end_ns = t_ns;
@@ -143,13 +159,28 @@ int mc_frame_count(const char *const *argv, int output_fd, int ready_fd, uint32_
                    uint32_t count_ms, struct mc_frame_counts *counts_ret)
 {
     memset(counts_ret, 0, sizeof(*counts_ret));
-    pid_t pid = start_traced(argv, output_fd);
+    pid_t pid = fork();
+    if (pid == 0) {
+        become(argv, output_fd);
+    }
+    if (pid < 0) {
+        return -1000 - errno;
+    }
     timer_t timer;
-    int error = pid < 0 ? (int)pid : wake_every(20000000, &timer);
+    int error = 0, status;
+    if (wait_until_settled(pid, ready_fd, settle_ms)) {
+        error = seize_threads(pid);
+        error = error > 0 ? wake_every(20000000, &timer) : error;
+    } else {
+        error = -ECHILD;
+    }
     if (error != 0) {
+        kill(pid, SIGKILL);
+        waitpid(pid, &status, 0);
         return -1000 + error;
     }
-    int code = follow(pid, ready_fd, settle_ms, count_ms, counts_ret);
+    uint64_t begin_ns = mc_now_ns() + settle_ms * MC_NSEC_PER_MSEC / 4;
+    int code = follow(pid, begin_ns, begin_ns + count_ms * MC_NSEC_PER_MSEC, counts_ret);
     timer_delete(timer);
     return code;
 }
