@@ -258,8 +258,9 @@ PROBES = (
         name="frame-syscalls",
         section=9,
         statement="System calls and ioctls of one frame, by kind, within the budget of docs/performance.md",
-        method="minicomp, with a client that commits each frame, runs under ptrace, on the display where there is one; the "
-        "calls of its threads in a window are divided by the frames shown in it. Tracing is on, stops slow it down.",
+        method="minicomp, with a client that commits each frame, runs on the display where there is one; once it has settled, "
+        "its threads are stopped at each call by ptrace. The calls in a window are divided by the frames shown in it. Tracing is "
+        "on, stops slow it down.",
         used_by="The compositor as it is, run with the pixman renderer.",
         requires=(has_client,),
         measure=measure_calls,

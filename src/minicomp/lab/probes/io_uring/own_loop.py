@@ -6,8 +6,8 @@ from minicomp.lab.probes.frame.counted import count, has_client
 from minicomp.lab.probes.io_uring.ring import allowed
 from minicomp.lab.probes.probe import Budget, Number, Probe, Result, holds, near
 
-WAITS = {True: ("epoll", "io-uring"), False: ("epoll", "epoll-edge", "io-uring")}
-"""`loop.wait`, quick or not. Traced, minicomp does not get under way with SQPOLL."""
+WAITS = {True: ("epoll", "io-uring"), False: ("epoll", "epoll-edge", "io-uring", "io-uring-sqpoll")}
+"""`loop.wait`, quick or not."""
 MARGINAL = 0.25
 
 
