@@ -136,7 +136,11 @@ class Compositor:
         _check("native plane", lib.mc_server_attach(server))
         limits = config.limits
         lib.mc_clients_set_limits(
-            server, limits.fds_per_client, limits.surfaces_per_client, limits.unread_bytes_per_client
+            server,
+            limits.fds_per_client,
+            limits.surfaces_per_client,
+            limits.unread_bytes_per_client,
+            limits.time_share_per_client,
         )
         pacing = config.pacing
         self.set_pacing(pacing.mode, pacing.fixed_ms, pacing.target_miss_rate)

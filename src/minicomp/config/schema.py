@@ -261,6 +261,11 @@ class LimitSettings(Section, frozen=True):
         int, Meta(ge=4096, le=1 << 30, description="4096 to 1073741824 bytes that the client has not read")
     ] = 1 << 20
     surfaces_per_client: Annotated[int, Meta(ge=1, le=1_000_000, description="1 to 1000000 surfaces")] = 2048
+    # Of the thread that reads requests. A client that wants more is not disconnected: its requests wait in its socket,
+    # are read once a refresh, and if they never end a few times a second. 1: no ration.
+    time_share_per_client: Annotated[float, Meta(gt=0, le=1, description="a share of the time, above 0, at most 1")] = (
+        0.125
+    )
 
 
 class AppSettings(Section, frozen=True):

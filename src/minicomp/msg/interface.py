@@ -109,7 +109,7 @@ METHODS: tuple[Method, ...] = (
     Method("state", "everything below in one answer"),
     Method("outputs", "the displays: mode, scale, transform, place, the area that panels leave"),
     Method("windows", "the windows, oldest first: title, app_id, geometry, states"),
-    Method("clients", "the connected clients: pid, program, surfaces, privileged protocols"),
+    Method("clients", "the connected clients: pid, program, surfaces, how often it was muted, privileged protocols"),
     Method("devices", "the input devices"),
     Method("stats", "per output: frames, misses, cost and latency; lock waits; how far the policy lags behind"),
     Method("pacing", "per output: mode, predicted margin and what it is made of"),

@@ -91,6 +91,7 @@ class Looking:
                 "program": _program(info.pid),
                 "uid": info.uid,
                 "surfaces": info.surfaces,
+                "muted": info.times_muted,
                 "privileged": [name for bit, name in enumerate(PRIVILEGED) if info.grants >> bit & 1],
             }
             for info in infos[0 : min(count, _MAX_CLIENTS)]

@@ -37,6 +37,7 @@ class Point(IntEnum):
     SCHED = 21
     LOCK_HOLD = 22
     DEADLINE_OVERRUN = 23
+    CLIENT_MUTED = 24
 
 
 class Source(IntEnum):
@@ -76,6 +77,12 @@ class KmsFlag(IntFlag):
     """flags of KMS_COMMIT_END."""
 
     REFUSED = 1
+
+
+class MutedFlag(IntFlag):
+    """flags of CLIENT_MUTED."""
+
+    SERVED = 1
 
 
 class PresentKind(IntFlag):
@@ -171,6 +178,7 @@ _FLAG_BITS: dict[int, type[IntFlag]] = {
     Point.FRAME_QUEUED: QueueReason,
     Point.COMPOSE_END: ComposeFlag,
     Point.KMS_COMMIT_END: KmsFlag,
+    Point.CLIENT_MUTED: MutedFlag,
 }
 
 

@@ -53,6 +53,7 @@ _INSTANTS = {
     Point.INPUT_EVENT: "input event",
     Point.INPUT_DELIVERED: "input delivered",
     Point.LOCK_HOLD: "long lock hold",
+    Point.CLIENT_MUTED: "client muted",
 }
 
 

@@ -23,7 +23,7 @@ uint64_t mc_pure_now_ns(void);
 
 ffi = FFI()
 ffi.cdef(CDEF)
-for header in ("vblank.h", "redraw.h", "handles.h", "vclock.h", "window.h", "response.h", "pacing.h"):
+for header in ("vblank.h", "redraw.h", "handles.h", "vclock.h", "window.h", "response.h", "pacing.h", "ration.h"):
     # Array lengths are macros, which cffi does not see: it asks the compiler.
     text = re.sub(r"\[MC_\w+\]", "[...]", declarations(HERE / header))
     if header == "handles.h":
@@ -41,6 +41,7 @@ ffi.set_source(
 #include "redraw.h"
 #include "handles.h"
 #include "pacing.h"
+#include "ration.h"
 
 static uint64_t mc_pure_now_ns(void) { return mc_now_ns(); }
 

@@ -40,6 +40,7 @@ enum mc_point {
     MC_POINT_SCHED = 21,
     MC_POINT_LOCK_HOLD = 22,
     MC_POINT_DEADLINE_OVERRUN = 23,
+    MC_POINT_CLIENT_MUTED = 24,
 };
 
 struct mc_record {

@@ -124,6 +124,7 @@ static void handle_client_destroy(struct wl_listener *listener, void *data)
     mc_unlisten(&client->destroy);
     wl_list_remove(&client->link);
     wl_list_remove(&client->flush_link);
+    mc_ration_client_gone(client);
     free(client);
 }
 
@@ -163,6 +164,7 @@ static void handle_client_created(struct wl_listener *listener, void *data)
     wl_client_add_destroy_listener(wl_client, &client->destroy);
     wl_list_insert(&server->clients, &client->link);
     wl_list_init(&client->flush_link);
+    wl_list_init(&client->muted_link);
     atomic_fetch_add_explicit(&server->changes, 1, memory_order_relaxed);
     mc_push(server, MC_EVENT_CLIENT_NEW, client->handle, pid, client->grants);
 }
@@ -466,6 +468,7 @@ size_t mc_clients_list(struct mc_server *server, struct mc_client_info *infos_re
                 .surfaces = client->surfaces,
                 .pid = client->pid,
                 .uid = client->uid,
+                .times_muted = client->times_muted,
             };
         }
         count++;
@@ -475,11 +478,12 @@ size_t mc_clients_list(struct mc_server *server, struct mc_client_info *infos_re
 }
 
 void mc_clients_set_limits(struct mc_server *server, uint32_t fds_per_client, uint32_t surfaces_per_client,
-                           uint32_t unread_bytes)
+                           uint32_t unread_bytes, double time_share)
 {
     mc_verb_begin(server);
     server->limits.fds_per_client = fds_per_client;
     server->limits.surfaces_per_client = surfaces_per_client;
     server->limits.unread_bytes = unread_bytes;
+    server->limits.time_share = time_share;
     mc_verb_end(server);
 }

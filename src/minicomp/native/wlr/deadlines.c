@@ -1,5 +1,6 @@
 /* The earliest deadline of all outputs, and whose timer is set to it: the render thread's, or one that the
- * loop thread sleeps on (mc_loop_renders). With the step clock each output has a timer on modelled time.
+ * loop thread sleeps on (mc_loop_renders), in any case for rations. With the step clock each output has a
+ * timer on modelled time.
  *
  * Threads only note changes: their work changes deadlines several times, and setting a timer is dear (in a
  * virtual machine, an exit). */
@@ -52,7 +53,9 @@ void mc_deadlines_apply(struct mc_server *server)
         return;
     }
     bool loop = mc_loop_renders(server);
-    mc_deadline_timer_set(&server->loop_timer, loop ? server->deadline_ns : 0);
+    uint64_t loop_ns = loop ? server->deadline_ns : 0, ration_ns = server->ration.due_ns;
+    bool rations_first = ration_ns != 0 && (loop_ns == 0 || ration_ns < loop_ns);
+    mc_deadline_timer_set(&server->loop_timer, rations_first ? ration_ns : loop_ns);
     mc_deadline_timer_set(&server->render_timer, loop ? 0 : server->deadline_ns);
 }
 

@@ -51,6 +51,7 @@ void mc_server_yield(struct mc_server *server)
     }
     if (mc_loop_renders(server)) {
         if (!server->step && server->deadline_ns != 0 && server->deadline_ns <= mc_now_ns()) {
+            mc_ration_turn_over(server);
             mc_frames_run(server, false);
             mc_frames_finish(server); /* idle sources run at the end of this dispatch */
         }
@@ -58,6 +59,7 @@ void mc_server_yield(struct mc_server *server)
     }
     mc_deadlines_apply(server);
     if (mc_lock_is_urgent(&server->lock)) {
+        mc_ration_turn_over(server);
         mc_server_unlock(server);
         mc_server_lock(server);
     }
@@ -158,7 +160,9 @@ static void *loop_main(void *data)
         if (ready & 1u << LOOP_FD) {
             wl_event_loop_dispatch(loop, 0);
         }
+        mc_ration_turn_over(server);
         mc_frames_run(server, server->early);
+        mc_ration_run(server);
         wl_event_loop_dispatch_idle(loop); /* after which nothing is due that was not before */
         mc_deadlines_apply(server);
         mc_clients_flush(server); /* only here: it can destroy clients and run their listeners */

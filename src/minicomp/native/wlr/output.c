@@ -70,6 +70,9 @@ static void handle_output_commit(struct wl_listener *listener, void *data)
 {
     struct mc_output *output = wl_container_of(listener, output, commit);
     struct wlr_output_event_commit *event = data;
+    if ((event->committed & WLR_OUTPUT_STATE_BUFFER) != 0) {
+        mc_ration_handed_over(output);
+    }
     if ((event->committed & WLR_OUTPUT_STATE_MODE) != 0) {
         mc_frame_mode_changed(output);
     }
@@ -78,6 +81,13 @@ static void handle_output_commit(struct wl_listener *listener, void *data)
         atomic_fetch_add_explicit(&output->server->changes, 1, memory_order_relaxed);
         mc_push(output->server, MC_EVENT_OUTPUT_CHANGED, output->handle, 0, 0);
     }
+}
+
+static void handle_output_present(struct wl_listener *listener, void *data)
+{
+    (void)data;
+    struct mc_output *output = wl_container_of(listener, output, flip);
+    mc_ration_flip_over(output->server);
 }
 
 static void handle_output_destroy(struct wl_listener *listener, void *data)
@@ -90,6 +100,7 @@ static void handle_output_destroy(struct wl_listener *listener, void *data)
     mc_frame_finish(output);
     mc_capture_drop(output);
     mc_unlisten(&output->commit);
+    mc_unlisten(&output->flip);
     mc_unlisten(&output->destroy);
     wlr_output_layout_remove(server->output_layout, output->wlr_output);
     forget_primary(&server->scene->node, output->wlr_output);
@@ -125,6 +136,7 @@ static void handle_new_output(struct wl_listener *listener, void *data)
     wlr_output->data = output;
     wl_list_insert(server->outputs.prev, &output->link);
     mc_listen(&wlr_output->events.commit, &output->commit, handle_output_commit);
+    mc_listen(&wlr_output->events.present, &output->flip, handle_output_present);
     mc_listen(&wlr_output->events.destroy, &output->destroy, handle_output_destroy);
     mc_push(server, MC_EVENT_OUTPUT_NEW, output->handle, 0, 0);
 }

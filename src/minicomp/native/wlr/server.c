@@ -35,6 +35,7 @@ struct mc_server *mc_server_create(bool lock_inherit)
     wl_list_init(&server->outputs);
     wl_list_init(&server->clients);
     wl_list_init(&server->to_flush);
+    wl_list_init(&server->ration.muted);
     wl_list_init(&server->surfaces);
     wl_list_init(&server->windows);
     wl_list_init(&server->layers);

@@ -21,6 +21,7 @@
 #include "../pure/memory.h"
 #include "../pure/pacing.h"
 #include "../pure/queue.h"
+#include "../pure/ration.h"
 #include "../pure/redraw.h"
 #include "../pure/trace.h"
 #include "../pure/vblank.h"
@@ -28,6 +29,7 @@
 #include "server_verbs.h"
 #include "threads.h"
 
+struct mc_output;
 struct mc_seat;
 struct mc_stack_item;
 
@@ -63,6 +65,19 @@ struct mc_limits {
     uint32_t fds_per_client;      /* file descriptors a client may send within a second, or have us hold */
     uint32_t surfaces_per_client; /* live wl_surfaces */
     uint32_t unread_bytes;        /* events sent but not read; the socket's buffer */
+    double time_share;            /* of the loop thread's time, for one client's requests; 1: no ration */
+};
+
+/* Whose requests are being dispatched, and who has to wait with further ones (ration.c). */
+struct mc_rationing {
+    struct wl_client *turn_of; /* NULL: nobody's */
+    struct mc_client *turn;    /* the same */
+    uint64_t turn_ns;          /* since when */
+    uint32_t requests;         /* so far */
+    struct wl_list muted;      /* mc_client.muted_link, longest first */
+    uint64_t due_ns;           /* when these are served at the latest; 0: there are none */
+    bool put_off;              /* that has been put off once, for a frame that is about to be handed over */
+    bool impossible;           /* the kernel does not say what is watched */
 };
 
 /* A timerfd on the monotonic clock. */
@@ -112,6 +127,7 @@ struct mc_server {
     struct mc_idle_clock *idle_clock; /* owned; idle.c; NULL until a time-out is set */
     struct mc_seat *seat;             /* owned; input.c */
     struct mc_limits limits;
+    struct mc_rationing ration;
     struct wl_list to_flush;  /* mc_client.flush_link */
     uint64_t flushed_ns;      /* when all clients were */
     _Atomic uint64_t changes; /* any thread: what is named in a run file may be new */
@@ -196,6 +212,13 @@ void mc_timer_disarm(struct mc_timer *timer);
 
 /* ---- surfaces and clients (surface.c, client.c) ---- */
 
+/* What libwayland has registered with epoll for a client's requests. */
+struct mc_client_watch {
+    int fd;
+    uint64_t data;
+    bool known; /* looked up */
+};
+
 struct mc_client {
     struct wl_list link;       /* mc_server.clients */
     struct wl_list flush_link; /* mc_server.to_flush; empty: it was sent nothing that cannot wait */
@@ -212,6 +235,14 @@ struct mc_client {
     bool killed;
     uint32_t held_fds;              /* open on its behalf */
     struct wl_event_source *ending; /* idle: it goes at the end of this dispatch */
+    struct mc_ration ration;        /* filled_ns 0: it has sent nothing yet */
+    struct mc_client_watch watch;
+    struct wl_list muted_link; /* mc_server.ration.muted; empty: its requests are read as they come */
+    uint64_t cost_ns;          /* what it used when it was muted */
+    uint64_t muted_ns;         /* when that was */
+    bool told;                 /* it was said in the log that it floods us */
+    uint32_t times_muted;
+    uint32_t muted_in_row; /* with more in its socket, and without having been quiet in between */
     /* Windows that wait for the policy's first answer; of those, the ones whose answer is on its way. */
     uint32_t withheld, releasing;
     struct wl_listener destroy;
@@ -238,6 +269,29 @@ void mc_client_has_event(struct mc_server *server, struct wl_client *wl_client);
 void mc_clients_flush(struct mc_server *server);
 /* From any thread: destroys nothing, and leaves what a full socket does not take to the loop thread. */
 void mc_clients_flush_safely(struct mc_server *server);
+
+/* ---- rations (ration.c) ---- */
+
+/* Requests of another client begin, or of one after something else. */
+void mc_ration_turn_of(struct mc_server *server, struct wl_client *wl_client);
+
+/* The client's next request is about to be dispatched. */
+static inline void mc_ration_request(struct mc_server *server, struct wl_client *wl_client)
+{
+    if (server->ration.turn_of != wl_client) {
+        mc_ration_turn_of(server, wl_client);
+    }
+    server->ration.requests++;
+}
+/* What comes now is no client's work. */
+void mc_ration_turn_over(struct mc_server *server);
+/* A frame was handed to its display. Either thread. */
+void mc_ration_handed_over(struct mc_output *output);
+/* The display has it: who had to wait is served. */
+void mc_ration_flip_over(struct mc_server *server);
+/* Serves who has waited for long enough without one. Loop thread. */
+void mc_ration_run(struct mc_server *server);
+void mc_ration_client_gone(struct mc_client *client);
 
 struct mc_surface {
     struct wl_list link; /* mc_server.surfaces */
@@ -307,7 +361,7 @@ struct mc_output {
     int32_t capture_width, capture_height;
     enum mc_cursor_plane cursor_plane; /* as last reported */
     bool cursor_locked;                /* to software: there is no plane for it */
-    struct wl_listener frame, needs_frame, present, commit, destroy;
+    struct wl_listener frame, needs_frame, present, commit, flip, destroy;
 };
 
 /* What is due so soon after a wake-up is done with it: another one would cost more than it gains. */

@@ -121,13 +121,14 @@ struct mc_client_info {
     uint32_t id, grants, surfaces;
     int32_t pid;
     uint32_t uid;
+    uint32_t times_muted; /* it had used up its ration */
 };
 /* Fills up to max; how many there are. */
 size_t mc_clients_list(struct mc_server *server, struct mc_client_info *infos_ret, size_t max);
 /* Of clients that connect from now on. unread_bytes: events sent but not read, past which it is disconnected.
- */
+ * time_share: of the loop thread's time, for the requests of one client; 1: no ration. */
 void mc_clients_set_limits(struct mc_server *server, uint32_t fds_per_client, uint32_t surfaces_per_client,
-                           uint32_t unread_bytes);
+                           uint32_t unread_bytes, double time_share);
 
 struct mc_surface_info {
     uint32_t id, client_id;

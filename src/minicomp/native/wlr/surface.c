@@ -154,6 +154,7 @@ static void handle_message(void *data, enum wl_protocol_logger_type type,
     }
     mc_commit_over(server);
     mc_server_yield(server);
+    mc_ration_request(server, wl_resource_get_client(message->resource));
     mc_guard_request(message);
     if (message->message == &wl_surface_interface.methods[WL_SURFACE_COMMIT_OPCODE]) {
         struct mc_surface *surface = mc_surface_from(wlr_surface_from_resource(message->resource));
