@@ -69,7 +69,8 @@ uint64_t mc_response_ns(const struct mc_response *response, bool crowded, uint64
 void mc_response_answered(struct mc_response *response, const struct mc_ask *ask, uint64_t called_ns,
                           uint64_t now_ns, double target_rate)
 {
-    uint64_t took_ns = now_ns - called_ns;
+    /* From when it was to be called: on a busy machine the callback itself is late. */
+    uint64_t took_ns = now_ns - (ask->vblank_ns != 0 ? min_ns(ask->at_ns, called_ns) : called_ns);
     struct mc_answers *answers = ask->crowded ? &response->crowded : &response->alone;
     if (response->slack_ns == 0) {
         response->slack_ns = ask->period_ns / LEAST_SLACK_SHARE;

@@ -20,7 +20,7 @@
 #define MC_RESPONSE_BLOCK 64 /* answers */
 
 struct mc_answers {
-    struct mc_window_stats times;            /* from callback to commit */
+    struct mc_window_stats times;            /* from the planned callback to the commit */
     uint64_t longest_ns[MC_RESPONSE_BLOCKS]; /* ring: of each block of answers */
     uint32_t count;                          /* of those blocks' answers */
 };
