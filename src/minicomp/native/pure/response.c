@@ -51,10 +51,10 @@ uint64_t mc_response_ns(const struct mc_response *response, bool crowded, uint64
 {
     const struct mc_answers *alone = &response->alone, *answers = crowded ? &response->crowded : alone;
     uint64_t least_ns = period_ns / LEAST_SLACK_SHARE;
-    uint64_t slack_ns = response->slack_ns != 0 ? response->slack_ns : least_ns;
     if (!crowded && alone->times.count == 0) {
         answers = &response->crowded;
     }
+    uint64_t slack_ns = answers->slack_ns != 0 ? answers->slack_ns : least_ns;
     uint64_t answer_ns = upper_ns(answers), longest = longest_ns(answers);
     if (crowded && answers->times.count < MC_WINDOW_FEW) {
         /* Somebody who needs as long may be before it. */
@@ -72,9 +72,9 @@ void mc_response_answered(struct mc_response *response, const struct mc_ask *ask
     /* From when it was to be called: on a busy machine the callback itself is late. */
     uint64_t took_ns = now_ns - (ask->vblank_ns != 0 ? min_ns(ask->at_ns, called_ns) : called_ns);
     struct mc_answers *answers = ask->crowded ? &response->crowded : &response->alone;
-    if (response->slack_ns == 0) {
-        response->slack_ns = ask->period_ns / LEAST_SLACK_SHARE;
-        response->step_ns = ask->period_ns / STEP_SHARE;
+    if (answers->slack_ns == 0) {
+        answers->slack_ns = ask->period_ns / LEAST_SLACK_SHARE;
+        answers->step_ns = ask->period_ns / STEP_SHARE;
     }
     if (ask->vblank_ns != 0) {
         uint64_t before_ns = ask->vblank_ns - ask->latest_ns;
@@ -82,15 +82,15 @@ void mc_response_answered(struct mc_response *response, const struct mc_ask *ask
         if (possible) {
             note_longest(answers, took_ns);
         }
-        bool known = response->alone.times.count + response->crowded.times.count >= MC_WINDOW_FEW;
+        bool known = answers->times.count >= MC_WINDOW_FEW;
         if (late && possible && known) {
-            response->step_ns = min_ns(now_ns - ask->latest_ns + ask->period_ns / STEP_SHARE,
-                                       ask->period_ns / LARGEST_STEP_SHARE);
-            response->slack_ns = min_ns(response->slack_ns + response->step_ns, ask->period_ns);
+            answers->step_ns = min_ns(now_ns - ask->latest_ns + ask->period_ns / STEP_SHARE,
+                                      ask->period_ns / LARGEST_STEP_SHARE);
+            answers->slack_ns = min_ns(answers->slack_ns + answers->step_ns, ask->period_ns);
         } else if (!late) {
-            double lower_ns = (double)response->step_ns * target_rate / (1.0 - target_rate);
-            uint64_t lowered_ns = response->slack_ns - min_ns(response->slack_ns, (uint64_t)(lower_ns + 0.5));
-            response->slack_ns = max_ns(lowered_ns, ask->period_ns / LEAST_SLACK_SHARE);
+            double lower_ns = (double)answers->step_ns * target_rate / (1.0 - target_rate);
+            uint64_t lowered_ns = answers->slack_ns - min_ns(answers->slack_ns, (uint64_t)(lower_ns + 0.5));
+            answers->slack_ns = max_ns(lowered_ns, ask->period_ns / LEAST_SLACK_SHARE);
         }
     }
     mc_window_add(&answers->times, took_ns);

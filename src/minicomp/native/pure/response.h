@@ -23,12 +23,12 @@ struct mc_answers {
     struct mc_window_stats times;            /* from the planned callback to the commit */
     uint64_t longest_ns[MC_RESPONSE_BLOCKS]; /* ring: of each block of answers */
     uint32_t count;                          /* of those blocks' answers */
+    uint64_t slack_ns;                       /* 0: nothing was asked yet */
+    uint64_t step_ns;                        /* by how much it was last raised */
 };
 
 struct mc_response {
     struct mc_answers alone, crowded; /* crowded: while another output's frame was due as well (pacing.h) */
-    uint64_t slack_ns;                /* 0: nothing was asked yet */
-    uint64_t step_ns;                 /* by how much it was last raised */
 };
 
 /* What a surface is asked for: a commit that can be shown at vblank_ns. */
