@@ -23,6 +23,7 @@ from .qemu import INPUT_DEVICES, Machine
 from .twice import again, differences
 from .virtual_time import VirtualRun, VirtualTime, store_results
 
+DEFAULT_CPUS = 2
 EXIT_TIMEOUT = 124
 EXIT_LAB_FAILED = 125
 EXIT_INTERRUPTED = 130
@@ -46,6 +47,8 @@ def main(argv: list[str] | None = None) -> int:
             if options.refresh or options.fetch:
                 return 0
             parser.error("no COMMAND")
+        if options.twice and not options.virtual_time:
+            parser.error("--twice needs --virtual-time: no other two runs are the same")
         return _virtual(options) if options.virtual_time else _function(options)
     except CommandTimeout as error:
         say(str(error))
@@ -61,7 +64,7 @@ def _function(options: argparse.Namespace) -> int:
     width, height = options.screen
     machine = Machine(
         memory=options.memory,
-        cpus=options.cpus,
+        cpus=options.cpus or DEFAULT_CPUS,
         outputs=options.outputs,
         screen=(width, height),
         devices=options.devices,
@@ -136,6 +139,7 @@ def _virtual(options: argparse.Namespace) -> int:
         gles2=options.gles2,
         display=options.display,
         khugepaged=options.khugepaged,
+        cpus=options.cpus or 1,
     ) as image:
         run = image.run()
         sys.stdout.buffer.write(run.output)
@@ -198,7 +202,7 @@ def _parser() -> argparse.ArgumentParser:
     add("command", nargs=argparse.REMAINDER, metavar="COMMAND...")
     add("--timeout", type=float, default=600, metavar="S", help="end COMMAND after S seconds, exit 124 (default 600)")
     add("--memory", default="2G", help="guest memory (default 2G)")
-    add("--cpus", type=int, default=2, help="guest CPUs (default 2; --virtual-time always has 1)")
+    add("--cpus", type=int, help="guest CPUs (default 2; with --virtual-time 1, more run in turn)")
     add("--outputs", type=int, default=1, metavar="N", help="monitors plugged in (default 1)")
     add("--screen", type=_size, default=(1280, 800), metavar="WxH", help="their preferred mode (default 1280x800)")
     devices = ",".join(INPUT_DEVICES)

@@ -14,6 +14,7 @@ mount -t tmpfs -o mode=1777 shm /dev/shm
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t debugfs debugfs /sys/kernel/debug
 mount -t tracefs tracefs /sys/kernel/tracing
+hostname minicomp-virtual
 ip link set lo up
 chmod 700 /run/user/0
 for module in /modules/*.ko; do

@@ -1,8 +1,9 @@
 """One command on QEMU's instruction clock: 1 ns per instruction, idle time skipped, the same run every time.
 
-One CPU, no 9p, a fixed real-time clock and seed, no address randomization: nothing of the host's timing reaches the
-guest, so clocks read in it advance by what it executes. Two CPUs would run in turn on one thread anyway. The numbers
-are those of this emulated machine: they compare designs, they do not predict a kiosk's hardware.
+No 9p, a fixed real-time clock and seed, no address randomization: nothing of the host's timing reaches the guest, so
+clocks read in it advance by what it executes. It has one CPU unless asked for more: these run in turn on one thread,
+each while the others stand still, which is good for what needs a second CPU to exist, not for timing. The numbers are
+those of this emulated machine: they compare designs, they do not predict a kiosk's hardware.
 QEMU: https://www.qemu.org/docs/master/devel/tcg-icount.html
 
 `RealTime` boots the same image on the host's clock instead, for what an instruction clock cannot show: CPUs that
@@ -95,6 +96,7 @@ class VirtualTime:
         gles2: bool = False,
         python: bool | None = None,
         khugepaged: bool = False,
+        cpus: int = 1,
         real_time: RealTime | None = None,
         tree: Path = TREE,
         store: LayerStore | None = None,
@@ -104,6 +106,7 @@ class VirtualTime:
         `programs` (by name or path, with libraries) and `files` are put into the image beside the command's own
         program; `results` are absolute guest paths to bring back. `python` None: when the command looks like it.
         `khugepaged`: leave the kernel's collector of huge pages running (docs/vm.md says why it rests otherwise).
+        `cpus`: on the instruction clock; `real_time` has its own.
         """
         store = store or LayerStore()
         tools, self._qemu_root = store.layer(TOOLS), store.layer(QEMU)
@@ -129,7 +132,7 @@ class VirtualTime:
         self._timeout_s = timeout_s
         self._host_limit_s = BOOT_ALLOWANCE_S + (1 if real_time else HOST_SECONDS_PER_GUEST_SECOND) * timeout_s
         self._folder = Path(tempfile.mkdtemp(prefix="minicomp-vm-"))
-        self._arguments = _arguments(self._folder, found_kernel, memory, display, cmdline, real_time)
+        self._arguments = _arguments(self._folder, found_kernel, memory, display, cmdline, _clock(cpus, real_time))
         try:
             image.write(self._folder / "initrd")
         except BaseException:
@@ -179,21 +182,19 @@ def _add_settings(
     archive.add_data("command.sh", (exports + "exec " + shlex.join(words) + "\n").encode())
 
 
-def _arguments(
-    run: Path, kernel: Kernel, memory: str, display: str, cmdline: str, real_time: RealTime | None
-) -> list[str]:
-    arguments = ["-nodefaults", "-no-user-config", "-no-reboot", *_clock(real_time), "-m", memory]
+def _arguments(run: Path, kernel: Kernel, memory: str, display: str, cmdline: str, clock: list[str]) -> list[str]:
+    arguments = ["-nodefaults", "-no-user-config", "-no-reboot", *clock, "-m", memory]
     arguments += ["-display", "none", "-vga", "none", "-device", display]
     arguments += ["-serial", f"file:{run}/console.log", "-serial", f"file:{run}/result.tar"]
     arguments += ["-kernel", str(kernel.image), "-initrd", str(run / "initrd")]
     return [*arguments, "-append", f"{CMDLINE} {cmdline}".strip()]
 
 
-def _clock(real_time: RealTime | None) -> list[str]:
+def _clock(cpus: int, real_time: RealTime | None) -> list[str]:
     """The CPUs and what their clocks count."""
     if real_time is None:
         virtual = ["-icount", "shift=0,sleep=off", "-rtc", "base=2026-01-01T00:00:00,clock=vm", "-seed", "1"]
-        return ["-machine", "q35,accel=tcg", "-cpu", "max", "-smp", "1", *virtual]
+        return ["-machine", "q35,accel=tcg", "-cpu", "max", "-smp", str(cpus), *virtual]
     accelerator = ["-accel", "kvm", "-cpu", "host"] if real_time.kvm else ["-accel", "tcg,thread=multi", "-cpu", "max"]
     return ["-machine", "q35", *accelerator, "-smp", str(real_time.cpus)]
 
