@@ -23,7 +23,8 @@ uint64_t mc_pure_now_ns(void);
 
 ffi = FFI()
 ffi.cdef(CDEF)
-for header in ("vblank.h", "redraw.h", "handles.h", "vclock.h", "window.h", "response.h", "pacing.h", "ration.h"):
+names = ("vblank", "redraw", "handles", "vclock", "window", "margin", "response", "pacing", "ration")
+for header in (f"{name}.h" for name in names):
     # Array lengths are macros, which cffi does not see: it asks the compiler.
     text = re.sub(r"\[MC_\w+\]", "[...]", declarations(HERE / header))
     if header == "handles.h":

@@ -14,11 +14,13 @@
 #define PROBE_PATIENCE 4096     /* tries get rarer, but never end: displays change */
 #define LATCH_PRECISION_SHARE 8 /* done when high - low <= high / 8 ... */
 #define LATCH_PRECISION_NS (20 * USEC)
-#define SAFETY_STEP_SHARE 64  /* a miss raises the safety by what was short and this part of a period ... */
-#define LARGEST_STEP_SHARE 16 /* ... but not by more than this */
-#define STALL_SHARE 4         /* more than this part of a period short: something stood still */
+/* Of the safety, as parts of a period. */
+#define SAFETY_STEP_SHARE 64 /* for a miss */
+#define LARGEST_STEP_SHARE 16
+#define LARGEST_SAFETY_SHARE 2
+#define LEAST_SAFETY_SHARE 256
+#define STALL_SHARE 4 /* more than this short: something stood still */
 #define FIRST_SAFETY_NS (200 * USEC)
-#define LEAST_SAFETY_SHARE 256 /* of a period: what is so rare that no evidence has come yet */
 #define YOUNG_FRAMES 128
 #define YOUNG_SHARE 32  /* of the safety, for each frame in time */
 #define CLIFF_SHARE 128 /* of a period: "hardly more slack" than what missed */
@@ -70,13 +72,25 @@ static uint64_t max_ns(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
+static struct mc_margin_rules safety_rules(const struct mc_pacing *pacing)
+{
+    uint64_t period_ns = mc_vclock_period_ns(&pacing->clock);
+    return (struct mc_margin_rules){
+        .rate = pacing->target_miss_rate / FRAME_SHARE,
+        .step_ns = period_ns / SAFETY_STEP_SHARE,
+        .largest_ns = period_ns / LARGEST_STEP_SHARE,
+        .least_ns = period_ns / LEAST_SAFETY_SHARE,
+    };
+}
+
 void mc_pacing_reset(struct mc_pacing *pacing, uint64_t nominal_period_ns)
 {
     mc_vclock_reset(&pacing->clock, nominal_period_ns);
     pacing->latch_low_ns = 0;
     pacing->latch_high_ns = min_ns(FIRST_LATCH_NS, mc_vclock_period_ns(&pacing->clock) / 2);
-    pacing->alone.safety_ns = pacing->crowded.safety_ns = FIRST_SAFETY_NS;
-    pacing->alone.step_ns = pacing->crowded.step_ns = mc_vclock_period_ns(&pacing->clock) / SAFETY_STEP_SHARE;
+    struct mc_margin_rules rules = safety_rules(pacing);
+    mc_margin_begin(&pacing->alone.safety, FIRST_SAFETY_NS, &rules);
+    mc_margin_begin(&pacing->crowded.safety, FIRST_SAFETY_NS, &rules);
     pacing->cliff_ns = 0;
     pacing->young = YOUNG_FRAMES;
     pacing->frames_since_miss = pacing->frames_since_probe = pacing->misses_in_a_row = 0;
@@ -111,7 +125,7 @@ static uint64_t cost_ns(const struct mc_pacing *pacing, bool crowded)
 
 static uint64_t safety_ns(const struct mc_pacing *pacing, bool crowded)
 {
-    return crowded ? pacing->crowded.safety_ns : pacing->alone.safety_ns;
+    return crowded ? pacing->crowded.safety.ns : pacing->alone.safety.ns;
 }
 
 static uint64_t budget_ns_of(const struct mc_pacing *pacing, bool crowded)
@@ -240,24 +254,22 @@ static void missed(struct mc_pacing *pacing, const struct mc_plan *plan, uint64_
     }
     pacing->cliff_ns = slack_ns;
     struct mc_pacing_load *load = plan->crowded ? &pacing->crowded : &pacing->alone;
-    load->step_ns = min_ns(short_ns + period_ns / SAFETY_STEP_SHARE, period_ns / LARGEST_STEP_SHARE);
-    load->safety_ns = min_ns(load->safety_ns + load->step_ns, period_ns / 2);
+    if (load->safety.ns < period_ns / LARGEST_SAFETY_SHARE) {
+        struct mc_margin_rules rules = safety_rules(pacing);
+        mc_margin_failed(&load->safety, &rules, short_ns);
+    }
 }
 
-static void lower_safety(const struct mc_pacing *pacing, struct mc_pacing_load *load, uint64_t slack_ns)
+static void lower_safety(const struct mc_pacing *pacing, struct mc_margin *safety, uint64_t slack_ns)
 {
-    uint64_t period_ns = mc_vclock_period_ns(&pacing->clock);
-    double rate = pacing->target_miss_rate / FRAME_SHARE;
-    double lower_ns = (double)load->step_ns * rate / (1.0 - rate);
+    struct mc_margin_rules rules = safety_rules(pacing);
     /* 0: committed after its vblank, which is chance and no edge of the display. */
-    if (pacing->cliff_ns > 0 && slack_ns >= pacing->cliff_ns &&
-        slack_ns < pacing->cliff_ns + period_ns / CLIFF_SHARE) {
-        lower_ns /= CLIFF_SLOWER;
-    } else if (pacing->young > 0) {
-        lower_ns = max_ns(load->safety_ns / YOUNG_SHARE, (uint64_t)lower_ns);
+    bool at_cliff = pacing->cliff_ns > 0 && slack_ns >= pacing->cliff_ns &&
+                    slack_ns < pacing->cliff_ns + mc_vclock_period_ns(&pacing->clock) / CLIFF_SHARE;
+    if (pacing->young > 0 && !at_cliff) {
+        safety->ns -= safety->ns / YOUNG_SHARE;
     }
-    load->safety_ns = max_ns(load->safety_ns - min_ns(load->safety_ns, (uint64_t)(lower_ns + 0.5)),
-                             period_ns / LEAST_SAFETY_SHARE);
+    mc_margin_held(safety, &rules, at_cliff ? 1.0 / CLIFF_SLOWER : 1.0);
 }
 
 static void in_time(struct mc_pacing *pacing, const struct mc_plan *plan, uint64_t slack_ns)
@@ -276,7 +288,7 @@ static void in_time(struct mc_pacing *pacing, const struct mc_plan *plan, uint64
         }
     }
     if (!plan->probe) {
-        lower_safety(pacing, plan->crowded ? &pacing->crowded : &pacing->alone, slack_ns);
+        lower_safety(pacing, plan->crowded ? &pacing->crowded.safety : &pacing->alone.safety, slack_ns);
         pacing->young -= pacing->young > 0;
     }
 }
@@ -320,7 +332,7 @@ struct mc_ask mc_pacing_ask(struct mc_pacing *pacing, const struct mc_response *
     const struct mc_pacing_load *load = ask.crowded ? &pacing->crowded : &pacing->alone;
     uint64_t least_ns = pacing->mode == MC_PACING_FIXED
                             ? pacing->fixed_ns
-                            : mc_window_median_ns(&load->cost) + pacing->latch_high_ns + load->safety_ns;
+                            : mc_window_median_ns(&load->cost) + pacing->latch_high_ns + load->safety.ns;
     ask.latest_ns = ask.vblank_ns - min_ns(least_ns, ask.vblank_ns);
     uint64_t before_ns =
         budget_ns_of(pacing, ask.crowded) + mc_response_ns(response, ask.crowded, ask.period_ns);

@@ -21,6 +21,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "margin.h"
 #include "response.h"
 #include "vclock.h"
 #include "window.h"
@@ -34,8 +35,7 @@ enum mc_pacing_mode {
 /* What frames of one kind take. */
 struct mc_pacing_load {
     struct mc_window_stats cost;
-    uint64_t safety_ns;
-    uint64_t step_ns; /* by how much it was last raised */
+    struct mc_margin safety;
 };
 
 struct mc_pacing {

@@ -2,13 +2,13 @@
 
 #define DROP 1 /* of the window's 64 */
 #define RECENT 2
-#define LEAST_SLACK_SHARE                                                                                    \
-    128                  /* of a period: what is so rare that no evidence has come yet; also the first       \
-                          */
-#define STEP_SHARE 64    /* a late answer raises the slack by how late it was and this part of a period ... */
-#define CHEAP_SHARE 64   /* of a period: so much for the longest answer is paid without asking for evidence */
-#define LONGEST_SHARE 16 /* of the longest answer, on top of it */
-#define LARGEST_STEP_SHARE 8 /* ... but not by more than this */
+/* Parts of a period. */
+#define LEAST_SLACK_SHARE 128 /* also the first */
+#define STEP_SHARE 64         /* of the slack, for an answer that was too late */
+#define LARGEST_STEP_SHARE 8
+#define CHEAP_SHARE 64 /* so much for the longest answer is paid without asking for evidence */
+/* Of the longest answer, on top of it. */
+#define LONGEST_SHARE 16
 
 static uint64_t min_ns(uint64_t a, uint64_t b)
 {
@@ -54,7 +54,7 @@ uint64_t mc_response_ns(const struct mc_response *response, bool crowded, uint64
     if (!crowded && alone->times.count == 0) {
         answers = &response->crowded;
     }
-    uint64_t slack_ns = answers->slack_ns != 0 ? answers->slack_ns : least_ns;
+    uint64_t slack_ns = answers->slack.ns != 0 ? answers->slack.ns : least_ns;
     uint64_t answer_ns = upper_ns(answers), longest = longest_ns(answers);
     if (crowded && answers->times.count < MC_WINDOW_FEW) {
         /* Somebody who needs as long may be before it. */
@@ -72,25 +72,25 @@ void mc_response_answered(struct mc_response *response, const struct mc_ask *ask
     /* From when it was to be called: on a busy machine the callback itself is late. */
     uint64_t took_ns = now_ns - (ask->vblank_ns != 0 ? min_ns(ask->at_ns, called_ns) : called_ns);
     struct mc_answers *answers = ask->crowded ? &response->crowded : &response->alone;
-    if (answers->slack_ns == 0) {
-        answers->slack_ns = ask->period_ns / LEAST_SLACK_SHARE;
-        answers->step_ns = ask->period_ns / STEP_SHARE;
+    struct mc_margin_rules rules = {
+        .rate = target_rate,
+        .step_ns = ask->period_ns / STEP_SHARE,
+        .largest_ns = ask->period_ns / LARGEST_STEP_SHARE,
+        .least_ns = ask->period_ns / LEAST_SLACK_SHARE,
+    };
+    if (answers->slack.ns == 0) {
+        mc_margin_begin(&answers->slack, rules.least_ns, &rules);
     }
     if (ask->vblank_ns != 0) {
-        uint64_t before_ns = ask->vblank_ns - ask->latest_ns;
-        bool late = now_ns > ask->latest_ns, possible = took_ns + before_ns <= ask->period_ns;
+        bool late = now_ns > ask->latest_ns;
+        bool possible = took_ns + (ask->vblank_ns - ask->latest_ns) <= ask->period_ns;
         if (possible) {
             note_longest(answers, took_ns);
         }
-        bool known = answers->times.count >= MC_WINDOW_FEW;
-        if (late && possible && known) {
-            answers->step_ns = min_ns(now_ns - ask->latest_ns + ask->period_ns / STEP_SHARE,
-                                      ask->period_ns / LARGEST_STEP_SHARE);
-            answers->slack_ns = min_ns(answers->slack_ns + answers->step_ns, ask->period_ns);
-        } else if (!late) {
-            double lower_ns = (double)answers->step_ns * target_rate / (1.0 - target_rate);
-            uint64_t lowered_ns = answers->slack_ns - min_ns(answers->slack_ns, (uint64_t)(lower_ns + 0.5));
-            answers->slack_ns = max_ns(lowered_ns, ask->period_ns / LEAST_SLACK_SHARE);
+        if (!late) {
+            mc_margin_held(&answers->slack, &rules, 1);
+        } else if (possible && answers->times.count >= MC_WINDOW_FEW && answers->slack.ns < ask->period_ns) {
+            mc_margin_failed(&answers->slack, &rules, now_ns - ask->latest_ns);
         }
     }
     mc_window_add(&answers->times, took_ns);

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "margin.h"
 #include "window.h"
 
 #define MC_RESPONSE_BLOCKS 16
@@ -23,8 +24,7 @@ struct mc_answers {
     struct mc_window_stats times;            /* from the planned callback to the commit */
     uint64_t longest_ns[MC_RESPONSE_BLOCKS]; /* ring: of each block of answers */
     uint32_t count;                          /* of those blocks' answers */
-    uint64_t slack_ns;                       /* 0: nothing was asked yet */
-    uint64_t step_ns;                        /* by how much it was last raised */
+    struct mc_margin slack;                  /* 0 ns: nothing was asked yet */
 };
 
 struct mc_response {

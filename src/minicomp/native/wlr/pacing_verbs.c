@@ -16,7 +16,7 @@ int mc_output_pacing(struct mc_server *server, uint64_t handle, struct mc_pacing
             .cost_ns = mc_window_upper_ns(&pacing->alone.cost, 0),
             .latch_low_ns = pacing->latch_low_ns,
             .latch_high_ns = pacing->latch_high_ns,
-            .safety_ns = pacing->alone.safety_ns,
+            .safety_ns = pacing->alone.safety.ns,
             .period_ns = mc_vclock_period_ns(&pacing->clock),
             .frames = pacing->frames,
             .misses = pacing->misses,
