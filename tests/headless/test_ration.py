@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 
+from minicomp.compositor.tracefile import TraceFile
+from minicomp.lab.pipeline.points import MutedFlag, Point
+from minicomp.lab.pipeline.runfile import read_run
 from minicomp.testing.client import Client
 from minicomp.testing.instance import InProcess, configure
 from tests.headless.conftest import CLIENTS
@@ -163,6 +166,21 @@ def test_no_program_starts_slower(program: list[str], modes: Callable[..., InPro
         instance.pump(0.3)
         assert [info.times_muted for info in clients(instance).values()] == [0]
         process.terminate()
+
+
+def test_the_run_file_says_who_waited_and_when(modes: Callable[..., InProcess], tmp_path: Path) -> None:
+    """Muted and served, by the client's id, with what its turn took."""
+    with modes(NEXT_TO_NOTHING) as instance, SeatClient(instance) as client:
+        trace = TraceFile(instance.compositor, tmp_path / "run.mct")
+        its_id = newest(instance).id
+        send_syncs(client, 10 * READ_BYTES // SYNC_BYTES)
+        client.roundtrip()
+        trace.close()
+    run = read_run(tmp_path / "run.mct")
+    mine = (run.column("point") == Point.CLIENT_MUTED) & (run.column("surface_id") == its_id)
+    flags, took_ns = run.column("flags")[mine], run.column("arg")[mine]
+    assert sum(flags == MutedFlag.SERVED) >= 9 and sum(flags == 0) >= 9
+    assert all(took_ns[flags == 0] > 0) and not any(took_ns[flags == MutedFlag.SERVED])
 
 
 def test_a_share_of_one_is_no_ration(modes: Callable[..., InProcess]) -> None:

@@ -83,13 +83,6 @@ static void handle_output_commit(struct wl_listener *listener, void *data)
     }
 }
 
-static void handle_output_present(struct wl_listener *listener, void *data)
-{
-    (void)data;
-    struct mc_output *output = wl_container_of(listener, output, flip);
-    mc_ration_flip_over(output->server);
-}
-
 static void handle_output_destroy(struct wl_listener *listener, void *data)
 {
     struct mc_output *output = wl_container_of(listener, output, destroy);
@@ -100,7 +93,6 @@ static void handle_output_destroy(struct wl_listener *listener, void *data)
     mc_frame_finish(output);
     mc_capture_drop(output);
     mc_unlisten(&output->commit);
-    mc_unlisten(&output->flip);
     mc_unlisten(&output->destroy);
     wlr_output_layout_remove(server->output_layout, output->wlr_output);
     forget_primary(&server->scene->node, output->wlr_output);
@@ -136,7 +128,6 @@ static void handle_new_output(struct wl_listener *listener, void *data)
     wlr_output->data = output;
     wl_list_insert(server->outputs.prev, &output->link);
     mc_listen(&wlr_output->events.commit, &output->commit, handle_output_commit);
-    mc_listen(&wlr_output->events.present, &output->flip, handle_output_present);
     mc_listen(&wlr_output->events.destroy, &output->destroy, handle_output_destroy);
     mc_push(server, MC_EVENT_OUTPUT_NEW, output->handle, 0, 0);
 }

@@ -3,10 +3,10 @@
  *
  * The time between a client's first request of a turn and whatever comes after its last is charged to it. One
  * that is in debt is *muted*: its socket is not watched for requests. It is *served* again, which is one read
- * of 4 KiB at least, right after a frame was shown: then nobody waits for this thread for most of a refresh,
- * and the kernel is done with the frame. Before the vblank it is not: its worker that copies or latches the
- * frame would have to share the CPU with us, and with a process that can write again. Without frames a client
- * is served a refresh later (mc_deadlines_apply has the timer).
+ * of 4 KiB at least, a moment after a frame was handed to the display: then nobody waits for this thread for
+ * most of a refresh. The moment is the kernel's: its worker that copies the frame would have to share the CPU
+ * with us, and with a process that can write again. Without frames a client is served a refresh later
+ * (mc_deadlines_apply has the timer).
  *
  * libwayland keeps the event source of a client to itself. But which fd it watches, and with what data, the
  * kernel says in /proc/self/fdinfo (proc(5): tfd, data, ino), and the data is all that is needed to change
@@ -21,7 +21,6 @@
 #include <sys/stat.h>
 
 #include "server.h"
-#include "vdisplay.h"
 
 #define SAVING_NS (100 * MC_NSEC_PER_MSEC)
 /* What takes longer was not the request: other programs had the CPU, or another source of events followed. */
@@ -34,6 +33,9 @@
  * work to fill its socket, and the picture that it changes are in few frames. */
 #define FLOOD_AFTER 64
 #define FLOOD_PAUSE_NS (125 * MC_NSEC_PER_MSEC)
+
+/* So long after a frame was handed over, in refreshes, nobody is served yet: the kernel is at work on it. */
+#define KERNEL_SHARE 24
 
 /* Flags of CLIENT_MUTED. */
 #define MUTED_SERVED 1u
@@ -206,15 +208,18 @@ void mc_ration_handed_over(struct mc_output *output)
 {
     struct mc_rationing *ration = &output->server->ration;
     ration->turn_ns = mc_now_ns(); /* composing is no client's work */
-    if (!wl_list_empty(&ration->muted)) {
-        mc_vdisplay_hurry(output->wlr_output); /* somebody waits for this flip */
+    if (wl_list_empty(&ration->muted)) {
+        return;
     }
-}
-
-void mc_ration_flip_over(struct mc_server *server)
-{
-    if (!wl_list_empty(&server->ration.muted)) {
-        serve_all(server, mc_now_ns());
+    struct mc_ration_rules its = rules(output->server);
+    uint64_t serve_ns = ration->turn_ns + its.period_ns / KERNEL_SHARE;
+    struct mc_client *client;
+    wl_list_for_each (client, &ration->muted, muted_link) {
+        if (may_be_served(client, &its, serve_ns)) {
+            ration->put_off = true; /* this is the frame that it was put off for */
+            set_due(output->server, serve_ns);
+            return;
+        }
     }
 }
 
@@ -226,9 +231,7 @@ void mc_ration_run(struct mc_server *server)
     }
     struct mc_output *output;
     wl_list_for_each (output, &server->outputs, link) {
-        bool busy =
-            output->redraw.state == MC_REDRAW_QUEUED || output->redraw.state == MC_REDRAW_WAIT_PRESENT;
-        if (busy && !server->ration.put_off) {
+        if (output->redraw.state == MC_REDRAW_QUEUED && !server->ration.put_off) {
             server->ration.put_off = true; /* once: who knows whether the display takes it */
             set_due(server, now_ns + period_ns(server));
             return;

@@ -285,10 +285,8 @@ static inline void mc_ration_request(struct mc_server *server, struct wl_client 
 }
 /* What comes now is no client's work. */
 void mc_ration_turn_over(struct mc_server *server);
-/* A frame was handed to its display. Either thread. */
+/* A frame was handed to its display: in a moment who had to wait is served. Either thread. */
 void mc_ration_handed_over(struct mc_output *output);
-/* The display has it: who had to wait is served. */
-void mc_ration_flip_over(struct mc_server *server);
 /* Serves who has waited for long enough without one. Loop thread. */
 void mc_ration_run(struct mc_server *server);
 void mc_ration_client_gone(struct mc_client *client);
@@ -361,7 +359,7 @@ struct mc_output {
     int32_t capture_width, capture_height;
     enum mc_cursor_plane cursor_plane; /* as last reported */
     bool cursor_locked;                /* to software: there is no plane for it */
-    struct wl_listener frame, needs_frame, present, commit, flip, destroy;
+    struct wl_listener frame, needs_frame, present, commit, destroy;
 };
 
 /* What is due so soon after a wake-up is done with it: another one would cost more than it gains. */
