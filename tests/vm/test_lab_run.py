@@ -16,6 +16,7 @@ import pytest
 from pyarrow import parquet
 from vmlab import Guest, VirtualTime
 from vmlab.guest import TREE
+from vmlab.twice import differences
 
 pytestmark = [pytest.mark.vm, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -38,6 +39,16 @@ policy.name = "stacking"
 pacing.mode = "asap"
 [arm.adaptive]
 pacing.mode = "adaptive"
+"""
+SHORT = (
+    EXPERIMENT.replace('[arm.asap]\npacing.mode = "asap"\n', "")
+    .replace("= 2.5", "= 1.2")
+    .replace("= 1.0\nmeasure", "= 0.4\nmeasure")
+)
+HOG = """\
+[[load]]
+kind = "cpu"
+count = "cpus"
 """
 MINICOMP = ".venv/bin/minicomp"
 
@@ -63,12 +74,11 @@ def test_on_kms(guest: Guest, file: str) -> None:
 
 
 def test_virtual_time_agrees(tmp_path: Path) -> None:
-    """Collected in two boots of one image, tabulated here: the same frames at the same nanoseconds."""
+    """Collected in two boots of one image, on a CPU that is never idle: the same bytes. Tabulated here."""
     file = tmp_path / "on-kms.toml"
-    file.write_text(EXPERIMENT)
+    file.write_text(SHORT + HOG)
     collect = f"cd {TREE} && {MINICOMP} lab run {file} --backend drm --collect-only --out /run/lab && tar -C /run -cf /run/lab.tar lab"
     programs = [str(TREE / MINICOMP), *(str(TREE / "build/clients" / name) for name in ("pulse", "load"))]
-    tables = []
     with VirtualTime(
         collect,
         files=[file],
@@ -77,18 +87,14 @@ def test_virtual_time_agrees(tmp_path: Path) -> None:
         python=True,
         env={"WLR_RENDERER": "pixman"},
     ) as prepared:
-        for boot in ("first", "second"):
-            run = prepared.run()
-            assert run.code == 0, run.text
-            assert "2 runs: 2 collected" in run.text
-            tables.append(tabulate(file, run.files["/run/lab.tar"], tmp_path / boot))
-    for first, second in zip(*tables, strict=True):
-        assert first["arm"][0] == second["arm"][0] and len(first["frame"]) > 150
-        assert len(first["frame"]) == len(second["frame"])
-        for column in ("commit_to_presented_ms", "compose_ms", "callback_to_presented_ms"):
-            for quantile in (50, 99):
-                ours, theirs = (np.nanpercentile(table[column].astype(float), quantile) for table in (first, second))
-                assert ours == pytest.approx(theirs, rel=0.02), (column, quantile)
+        first, second = prepared.run(), prepared.run()
+    assert first.code == 0, first.text
+    assert "1 run: 1 collected" in first.text
+    assert differences(first, second) == []
+    (table,) = tabulate(file, first.files["/run/lab.tar"], tmp_path / "first")
+    # 75 Hz for 1.2 s, but for what the hog costs.
+    assert len(table["frame"]) > 60
+    assert np.nanmax(table["commit_to_presented_ms"].astype(float)) < 1000
 
 
 def test_scheduler_under_load_is_treated_with_cgroup_v2(guest: Guest) -> None:
@@ -136,7 +142,6 @@ def tabulate(file: Path, archive: bytes, folder: Path) -> list[dict[str, Any]]:
         check=True, capture_output=True, timeout=100,
     )  # fmt: skip
     paths = sorted((folder / "lab/runs").glob("*.parquet"))
-    assert len(paths) == 2
     return [
         {
             name: np.array(column.to_pylist(), dtype=None)

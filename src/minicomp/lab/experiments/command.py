@@ -79,7 +79,8 @@ def run(options: argparse.Namespace) -> int:
     finally:
         signal.signal(signal.SIGTERM, previous)
     counts = ", ".join(f"{count} {status}" for status, count in sorted(progress.statuses.items()))
-    _say(f"{len(plan.runs)} runs: {counts}; results in {folder.path}")
+    number = "1 run" if len(plan.runs) == 1 else f"{len(plan.runs)} runs"
+    _say(f"{number}: {counts}; results in {folder.path}")
     if not options.collect_only:
         _report(folder)
     return ExitCode.OK
