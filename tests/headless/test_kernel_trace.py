@@ -47,7 +47,8 @@ def test_wake_late_names_who_ran_instead(tmp_path: Path, method: str) -> None:
     if method == "bpftrace" and shutil.which("bpftrace") is None:
         pytest.skip("bpftrace is not installed (scripts/packages.txt, [test])")
     path = tmp_path / "run.mct"
-    with traced(configure(**ON_RENDER_THREAD), path) as run:
+    # Adaptive pacing would learn to begin earlier.
+    with traced(configure(**ON_RENDER_THREAD, pacing__mode="fixed", pacing__fixed_ms=2), path) as run:
         cpu = min(os.sched_getaffinity(0))
         with kernel_trace(run, method) as collector:
             os.sched_setaffinity(run.tid(1), {cpu})

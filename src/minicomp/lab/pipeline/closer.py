@@ -7,7 +7,8 @@ The run file knows for each frame how much CPU time its thread used, its page fa
   throttled* when the kernel reported its budget spent (DEADLINE_OVERRUN), or when it was in the deadline class, by the
   configuration or by the kernel's trace (nothing else can preempt it for long), else *wake late*;
 - a late wake-up: *deadline throttled* when its budget was reported spent in the stage or at most 60 ms before it, or
-  when it is in the deadline class and had used at least 3/4 of its runtime since its last frame; else *wake late*.
+  when it is in the deadline class and had used at least 3/4 of its runtime since its last frame; *lock wait* when the loop
+  thread, woken, waited for the lock for half of that; else *wake late*.
 
 With the kernel's trace (`KernelSide`) the stage's time is divided into running, waiting for a CPU, throttled, asleep;
 what makes up at least half of the excess decides, and the sentence names who ran instead.
@@ -173,8 +174,14 @@ class Closer:
         account = self.kernel.account(thread, planned, planned + spent_ns) if self.kernel is not None else None
         if account is not None and account.asleep_ns >= DECIDES_SHARE * (spent_ns - usual_ns):
             return Reason("wake late", f"{sentence}: nobody woke it for {ms(account.asleep_ns)} of that")
-        if self._source(row) == Source.LOOP and self._loop_busy(row):
-            return Reason("wake late", f"{sentence}: it was handling requests")
+        if self._source(row) == Source.LOOP:
+            # It stamps its wake-up when it has the lock: a wait for that is between the plan and the stamp.
+            waited = self._loop_waited(planned, planned + spent_ns)
+            if waited >= DECIDES_SHARE * spent_ns:
+                why = _waited(waited, self.holder(Source.LOOP, planned, planned + spent_ns))
+                return Reason("lock wait", f"{sentence}: it {why}")
+            if self._loop_busy(row):
+                return Reason("wake late", f"{sentence}: it was handling requests")
         return Reason("wake late", sentence)
 
     def _loop_busy(self, row: int) -> bool:
