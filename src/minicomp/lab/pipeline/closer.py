@@ -7,8 +7,8 @@ The run file knows for each frame how much CPU time its thread used, its page fa
   throttled* when the kernel reported its budget spent (DEADLINE_OVERRUN), or when it was in the deadline class, by the
   configuration or by the kernel's trace (nothing else can preempt it for long), else *wake late*;
 - a late wake-up: *deadline throttled* when its budget was reported spent in the stage or at most 60 ms before it, or
-  when it is in the deadline class and had used at least 3/4 of its runtime since its last frame; *lock wait* when the loop
-  thread, woken, waited for the lock for half of that; else *wake late*.
+  when it is in the deadline class and had used at least 3/4 of its runtime since its last frame; *lock wait* when the
+  loop thread, woken, waited for the lock for half of that; else *wake late*.
 
 With the kernel's trace (`KernelSide`) the stage's time is divided into running, waiting for a CPU, throttled, asleep;
 what makes up at least half of the excess decides, and the sentence names who ran instead.
