@@ -13,11 +13,13 @@ from minicomp.native.pure import ffi, lib
 
 US = 1_000
 STEP_NS, LARGEST_NS, LEAST_NS = 200 * US, 1_600 * US, 100 * US
+MOST_NS = 10**15  # beyond all that these do
 
 
 def begun(rate: float) -> tuple[Any, Any]:
     rules = ffi.new(
-        "struct mc_margin_rules *", {"rate": rate, "step_ns": STEP_NS, "largest_ns": LARGEST_NS, "least_ns": LEAST_NS}
+        "struct mc_margin_rules *",
+        {"rate": rate, "step_ns": STEP_NS, "largest_ns": LARGEST_NS, "most_ns": MOST_NS, "least_ns": LEAST_NS},
     )
     margin = ffi.new("struct mc_margin *")
     lib.mc_margin_begin(margin, LEAST_NS, rules)

@@ -109,5 +109,5 @@ def test_the_predicted_cost_is_what_the_pacing_expects(costs_us: list[int]) -> N
     plan.start_ns = BEGIN_NS
     for cost_us in costs_us:
         lib.mc_pacing_committed(pacing, plan, BEGIN_NS + cost_us * US)
-    expected_ns = lib.mc_pacing_budget_ns(pacing) - pacing.latch_high_ns - pacing.alone.safety.ns
+    expected_ns = lib.mc_pacing_budget_ns(pacing) - pacing.latch_high_ns - pacing.loads[0].safety.ns
     assert predicted_cost_ns([cost_us * US for cost_us in costs_us]) == expected_ns

@@ -34,6 +34,16 @@ static inline uint64_t mc_thread_cpu_ns(void)
     return (uint64_t)ts.tv_sec * MC_NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
 }
 
+static inline uint64_t mc_min_ns(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline uint64_t mc_max_ns(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
 static inline struct timespec mc_timespec(uint64_t t_ns)
 {
     struct timespec ts = {.tv_sec = (time_t)(t_ns / MC_NSEC_PER_SEC),

@@ -1,5 +1,7 @@
 #include "margin.h"
 
+#include "clock.h"
+
 #define OFTEN 4 /* so many times as often as they may */
 
 void mc_margin_begin(struct mc_margin *margin, uint64_t begin_ns, const struct mc_margin_rules *rules)
@@ -9,9 +11,11 @@ void mc_margin_begin(struct mc_margin *margin, uint64_t begin_ns, const struct m
 
 void mc_margin_failed(struct mc_margin *margin, const struct mc_margin_rules *rules, uint64_t short_ns)
 {
+    if (margin->ns >= rules->most_ns) {
+        return;
+    }
     bool often = margin->failed && margin->enough * rules->rate * OFTEN < 1;
-    uint64_t step_ns = rules->step_ns + (often ? short_ns : 0);
-    margin->step_ns = step_ns < rules->largest_ns ? step_ns : rules->largest_ns;
+    margin->step_ns = mc_min_ns(rules->step_ns + (often ? short_ns : 0), rules->largest_ns);
     margin->ns += margin->step_ns;
     margin->failed = true;
     margin->enough = 0;

@@ -21,6 +21,7 @@ struct mc_margin_rules {
     double rate;         /* of being too small that is aimed at; 0 < rate < 1 */
     uint64_t step_ns;    /* of a failure */
     uint64_t largest_ns; /* of a step, whatever was short */
+    uint64_t most_ns;    /* from here on it is not raised any more */
     uint64_t least_ns;   /* never lowered further: what is too rare for any evidence yet */
 };
 

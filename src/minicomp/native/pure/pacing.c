@@ -2,25 +2,24 @@
 
 #include <string.h>
 
-#define USEC 1000ull
-#define MSEC 1000000ull
+#include "clock.h"
 
-#define COST_DROP 1                /* of the window's 64: an outlier is the safety's business */
-#define COST_RECENT 3              /* a step up counts from the first frame on */
-#define UNKNOWN_COST_NS (2 * MSEC) /* before anything was measured */
-#define FIRST_LATCH_NS (4 * MSEC)
+#define COST_DROP 1                            /* of the window's 64: an outlier is the safety's business */
+#define COST_RECENT 3                          /* a step up counts from the first frame on */
+#define UNKNOWN_COST_NS (2 * MC_NSEC_PER_MSEC) /* before anything was measured */
+#define FIRST_LATCH_NS (4 * MC_NSEC_PER_MSEC)
 #define EAGER_FRAMES 4          /* between two tries, until the first one that fails */
 #define PROBE_AFTER_FRAMES 24   /* and then, for a start */
 #define PROBE_PATIENCE 4096     /* tries get rarer, but never end: displays change */
 #define LATCH_PRECISION_SHARE 8 /* done when high - low <= high / 8 ... */
-#define LATCH_PRECISION_NS (20 * USEC)
+#define LATCH_PRECISION_NS (20 * MC_NSEC_PER_USEC)
 /* Of the safety, as parts of a period. */
 #define SAFETY_STEP_SHARE 64 /* for a miss */
 #define LARGEST_STEP_SHARE 16
 #define LARGEST_SAFETY_SHARE 2
 #define LEAST_SAFETY_SHARE 256
 #define STALL_SHARE 4 /* more than this short: something stood still */
-#define FIRST_SAFETY_NS (200 * USEC)
+#define FIRST_SAFETY_NS (200 * MC_NSEC_PER_USEC)
 #define YOUNG_FRAMES 128
 #define YOUNG_SHARE 32  /* of the safety, for each frame in time */
 #define CLIFF_SHARE 128 /* of a period: "hardly more slack" than what missed */
@@ -62,16 +61,6 @@ void mc_pacing_leave(struct mc_pacing *pacing)
     pacing->peer = pacing;
 }
 
-static uint64_t min_ns(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
-static uint64_t max_ns(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
-}
-
 static struct mc_margin_rules safety_rules(const struct mc_pacing *pacing)
 {
     uint64_t period_ns = mc_vclock_period_ns(&pacing->clock);
@@ -79,6 +68,7 @@ static struct mc_margin_rules safety_rules(const struct mc_pacing *pacing)
         .rate = pacing->target_miss_rate / FRAME_SHARE,
         .step_ns = period_ns / SAFETY_STEP_SHARE,
         .largest_ns = period_ns / LARGEST_STEP_SHARE,
+        .most_ns = period_ns / LARGEST_SAFETY_SHARE,
         .least_ns = period_ns / LEAST_SAFETY_SHARE,
     };
 }
@@ -87,10 +77,11 @@ void mc_pacing_reset(struct mc_pacing *pacing, uint64_t nominal_period_ns)
 {
     mc_vclock_reset(&pacing->clock, nominal_period_ns);
     pacing->latch_low_ns = 0;
-    pacing->latch_high_ns = min_ns(FIRST_LATCH_NS, mc_vclock_period_ns(&pacing->clock) / 2);
+    pacing->latch_high_ns = mc_min_ns(FIRST_LATCH_NS, mc_vclock_period_ns(&pacing->clock) / 2);
     struct mc_margin_rules rules = safety_rules(pacing);
-    mc_margin_begin(&pacing->alone.safety, FIRST_SAFETY_NS, &rules);
-    mc_margin_begin(&pacing->crowded.safety, FIRST_SAFETY_NS, &rules);
+    for (int crowded = 0; crowded < 2; crowded++) {
+        mc_margin_begin(&pacing->loads[crowded].safety, FIRST_SAFETY_NS, &rules);
+    }
     pacing->cliff_ns = 0;
     pacing->young = YOUNG_FRAMES;
     pacing->frames_since_miss = pacing->frames_since_probe = pacing->misses_in_a_row = 0;
@@ -101,31 +92,21 @@ void mc_pacing_reset(struct mc_pacing *pacing, uint64_t nominal_period_ns)
 
 static uint64_t upper_ns(const struct mc_window_stats *cost)
 {
-    if (cost->count == 0) {
-        return UNKNOWN_COST_NS;
-    }
-    return max_ns(mc_window_upper_ns(cost, COST_DROP), mc_window_recent_ns(cost, COST_RECENT));
+    return cost->count != 0 ? mc_window_expected_ns(cost, COST_DROP, COST_RECENT) : UNKNOWN_COST_NS;
 }
 
 static uint64_t cost_ns(const struct mc_pacing *pacing, bool crowded)
 {
-    if (!crowded) {
-        return upper_ns(&pacing->alone.cost);
+    const struct mc_window_stats *cost = &pacing->loads[crowded].cost;
+    if (!crowded || cost->count >= MC_WINDOW_FEW) {
+        return upper_ns(cost);
     }
-    if (pacing->crowded.cost.count >= MC_WINDOW_FEW) {
-        return upper_ns(&pacing->crowded.cost);
-    }
-    uint64_t known_ns = pacing->crowded.cost.count != 0 ? upper_ns(&pacing->crowded.cost) : 0;
+    uint64_t known_ns = cost->count != 0 ? upper_ns(cost) : 0;
     uint64_t others_ns = 0;
     for (const struct mc_pacing *peer = pacing->peer; peer != pacing; peer = peer->peer) {
-        others_ns += mc_window_median_ns(&peer->alone.cost);
+        others_ns += mc_window_median_ns(&peer->loads[false].cost);
     }
-    return max_ns(known_ns, upper_ns(&pacing->alone.cost) + others_ns);
-}
-
-static uint64_t safety_ns(const struct mc_pacing *pacing, bool crowded)
-{
-    return crowded ? pacing->crowded.safety.ns : pacing->alone.safety.ns;
+    return mc_max_ns(known_ns, upper_ns(&pacing->loads[false].cost) + others_ns);
 }
 
 static uint64_t budget_ns_of(const struct mc_pacing *pacing, bool crowded)
@@ -133,7 +114,7 @@ static uint64_t budget_ns_of(const struct mc_pacing *pacing, bool crowded)
     if (pacing->mode == MC_PACING_FIXED) {
         return pacing->fixed_ns;
     }
-    return cost_ns(pacing, crowded) + pacing->latch_high_ns + safety_ns(pacing, crowded);
+    return cost_ns(pacing, crowded) + pacing->latch_high_ns + pacing->loads[crowded].safety.ns;
 }
 
 uint64_t mc_pacing_budget_ns(const struct mc_pacing *pacing)
@@ -148,7 +129,7 @@ static bool is_crowded(const struct mc_pacing *pacing, uint64_t vblank_ns)
     if (pacing->peer == pacing || pacing->mode != MC_PACING_ADAPTIVE || vblank_ns < pacing->work_ns) {
         return false;
     }
-    uint64_t begin_ns = vblank_ns - max_ns(pacing->work_ns, budget_ns_of(pacing, false));
+    uint64_t begin_ns = vblank_ns - mc_max_ns(pacing->work_ns, budget_ns_of(pacing, false));
     uint64_t end_ns = vblank_ns - pacing->latch_high_ns;
     for (const struct mc_pacing *peer = pacing->peer; peer != pacing; peer = peer->peer) {
         uint64_t idle_ns = PEER_IDLE_PERIODS * mc_vclock_period_ns(&peer->clock);
@@ -156,7 +137,7 @@ static bool is_crowded(const struct mc_pacing *pacing, uint64_t vblank_ns)
             continue;
         }
         uint64_t theirs_ns = mc_vclock_next(&peer->clock, begin_ns + peer->latch_high_ns);
-        if (theirs_ns - min_ns(peer->work_ns, theirs_ns) < end_ns) {
+        if (theirs_ns - mc_min_ns(peer->work_ns, theirs_ns) < end_ns) {
             return true;
         }
     }
@@ -167,7 +148,7 @@ static bool is_crowded(const struct mc_pacing *pacing, uint64_t vblank_ns)
 static bool latch_known(const struct mc_pacing *pacing)
 {
     uint64_t gap_ns = pacing->latch_high_ns - pacing->latch_low_ns;
-    return gap_ns <= max_ns(pacing->latch_high_ns / LATCH_PRECISION_SHARE, LATCH_PRECISION_NS);
+    return gap_ns <= mc_max_ns(pacing->latch_high_ns / LATCH_PRECISION_SHARE, LATCH_PRECISION_NS);
 }
 
 static bool tries_less(const struct mc_pacing *pacing)
@@ -182,10 +163,10 @@ struct mc_plan mc_pacing_plan(const struct mc_pacing *pacing, uint64_t now_ns, u
     struct mc_plan plan = {.start_ns = now_ns};
     uint64_t period_ns = mc_vclock_period_ns(&pacing->clock);
     /* The vblank after the one in flight: half a period on, whatever the stamps' jitter. */
-    uint64_t from_ns = not_before_ns != 0 ? max_ns(now_ns, not_before_ns + period_ns / 2) : now_ns;
+    uint64_t from_ns = not_before_ns != 0 ? mc_max_ns(now_ns, not_before_ns + period_ns / 2) : now_ns;
     if (pacing->mode == MC_PACING_ASAP) {
-        plan.start_ns = max_ns(now_ns, not_before_ns);
-        plan.vblank_ns = mc_vclock_next(&pacing->clock, max_ns(plan.start_ns + 1, from_ns));
+        plan.start_ns = mc_max_ns(now_ns, not_before_ns);
+        plan.vblank_ns = mc_vclock_next(&pacing->clock, mc_max_ns(plan.start_ns + 1, from_ns));
         plan.budget_ns = budget_ns_of(pacing, false);
         return plan;
     }
@@ -205,8 +186,7 @@ struct mc_plan mc_pacing_plan(const struct mc_pacing *pacing, uint64_t now_ns, u
     plan.probe = false;
     /* Its proper start has passed. At once, if it will do with the usual cost and no safety; else the next
      * one. */
-    const struct mc_pacing_load *load = plan.crowded ? &pacing->crowded : &pacing->alone;
-    uint64_t least_ns = mc_window_median_ns(&load->cost) + pacing->latch_high_ns;
+    uint64_t least_ns = mc_window_median_ns(&pacing->loads[plan.crowded].cost) + pacing->latch_high_ns;
     if (pacing->mode == MC_PACING_FIXED || plan.vblank_ns >= now_ns + least_ns) {
         plan.late = true;
         if (plan.vblank_ns > now_ns) {
@@ -216,15 +196,15 @@ struct mc_plan mc_pacing_plan(const struct mc_pacing *pacing, uint64_t now_ns, u
     plan.vblank_ns = mc_vclock_next(&pacing->clock, plan.vblank_ns + period_ns / 2);
     plan.crowded = is_crowded(pacing, plan.vblank_ns);
     plan.budget_ns = budget_ns_of(pacing, plan.crowded);
-    plan.start_ns = max_ns(plan.vblank_ns - min_ns(plan.budget_ns, plan.vblank_ns), now_ns);
+    plan.start_ns = mc_max_ns(plan.vblank_ns - mc_min_ns(plan.budget_ns, plan.vblank_ns), now_ns);
     plan.late = plan.start_ns == now_ns;
     return plan;
 }
 
 void mc_pacing_committed(struct mc_pacing *pacing, const struct mc_plan *plan, uint64_t committed_ns)
 {
-    struct mc_pacing_load *load = plan->crowded ? &pacing->crowded : &pacing->alone;
-    mc_window_add(&load->cost, committed_ns > plan->start_ns ? committed_ns - plan->start_ns : 0);
+    mc_window_add(&pacing->loads[plan->crowded].cost,
+                  committed_ns > plan->start_ns ? committed_ns - plan->start_ns : 0);
     pacing->work_ns = budget_ns_of(pacing, false);
     pacing->worked_ns = committed_ns;
 }
@@ -235,14 +215,15 @@ static void missed(struct mc_pacing *pacing, const struct mc_plan *plan, uint64_
     pacing->frames_since_miss = 0;
     if (plan->probe) {
         pacing->probe_misses++;
-        pacing->latch_low_ns = max_ns(pacing->latch_low_ns, min_ns(slack_ns, pacing->latch_high_ns - 1));
+        pacing->latch_low_ns =
+            mc_max_ns(pacing->latch_low_ns, mc_min_ns(slack_ns, pacing->latch_high_ns - 1));
         return;
     }
     uint64_t period_ns = mc_vclock_period_ns(&pacing->clock);
     if (++pacing->misses_in_a_row >= MISSES_BEFORE_RELEARN && slack_ns < period_ns) {
         /* Not bad luck: the display wants its commits earlier than what had been enough. */
-        pacing->latch_low_ns = min_ns(slack_ns, period_ns - 1);
-        pacing->latch_high_ns = min_ns(max_ns(pacing->latch_high_ns, slack_ns) * 2, period_ns);
+        pacing->latch_low_ns = mc_min_ns(slack_ns, period_ns - 1);
+        pacing->latch_high_ns = mc_min_ns(mc_max_ns(pacing->latch_high_ns, slack_ns) * 2, period_ns);
         pacing->misses_in_a_row = pacing->contradictions = 0;
         pacing->probe_wait = PROBE_AFTER_FRAMES;
         return;
@@ -253,11 +234,8 @@ static void missed(struct mc_pacing *pacing, const struct mc_plan *plan, uint64_
         return; /* no safety worth its latency would have been enough */
     }
     pacing->cliff_ns = slack_ns;
-    struct mc_pacing_load *load = plan->crowded ? &pacing->crowded : &pacing->alone;
-    if (load->safety.ns < period_ns / LARGEST_SAFETY_SHARE) {
-        struct mc_margin_rules rules = safety_rules(pacing);
-        mc_margin_failed(&load->safety, &rules, short_ns);
-    }
+    struct mc_margin_rules rules = safety_rules(pacing);
+    mc_margin_failed(&pacing->loads[plan->crowded].safety, &rules, short_ns);
 }
 
 static void lower_safety(const struct mc_pacing *pacing, struct mc_margin *safety, uint64_t slack_ns)
@@ -277,18 +255,17 @@ static void in_time(struct mc_pacing *pacing, const struct mc_plan *plan, uint64
     pacing->misses_in_a_row = 0;
     pacing->frames_since_miss++;
     if (slack_ns < pacing->latch_high_ns) {
-        pacing->latch_high_ns = max_ns(slack_ns, pacing->latch_low_ns + 1);
         if (slack_ns <= pacing->latch_low_ns) {
             /* What failed there once was something else; or the latch varies, when that happens again and
              * again or by little: then it is known as well as it can be. */
             bool varies = slack_ns >= pacing->latch_low_ns - pacing->latch_low_ns / NEAR_SHARE ||
                           ++pacing->contradictions > TRUSTED_CONTRADICTIONS;
             pacing->latch_low_ns = varies ? slack_ns - slack_ns / LATCH_PRECISION_SHARE : slack_ns / 2;
-            pacing->latch_high_ns = max_ns(slack_ns, pacing->latch_low_ns + 1);
         }
+        pacing->latch_high_ns = mc_max_ns(slack_ns, pacing->latch_low_ns + 1);
     }
     if (!plan->probe) {
-        lower_safety(pacing, plan->crowded ? &pacing->crowded.safety : &pacing->alone.safety, slack_ns);
+        lower_safety(pacing, &pacing->loads[plan->crowded].safety, slack_ns);
         pacing->young -= pacing->young > 0;
     }
 }
@@ -308,8 +285,8 @@ bool mc_pacing_presented(struct mc_pacing *pacing, const struct mc_plan *plan, u
     if (plan->probe && miss) {
         /* Each try that fails makes the next one rarer, so that trying stays within the target in the long
          * run. */
-        uint64_t wait = max_ns(pacing->probe_wait * 2ull, PROBE_AFTER_FRAMES);
-        pacing->probe_wait = (uint32_t)min_ns(wait, PROBE_PATIENCE);
+        uint64_t wait = mc_max_ns(pacing->probe_wait * 2ull, PROBE_AFTER_FRAMES);
+        pacing->probe_wait = (uint32_t)mc_min_ns(wait, PROBE_PATIENCE);
     }
     if (miss) {
         pacing->misses++;
@@ -327,17 +304,17 @@ struct mc_ask mc_pacing_ask(struct mc_pacing *pacing, const struct mc_response *
     if (pacing->mode == MC_PACING_ASAP || !mc_response_known(response)) {
         return ask;
     }
-    ask.vblank_ns = mc_vclock_next(&pacing->clock, max_ns(shown_vblank_ns + ask.period_ns / 2, now_ns));
+    ask.vblank_ns = mc_vclock_next(&pacing->clock, mc_max_ns(shown_vblank_ns + ask.period_ns / 2, now_ns));
     ask.crowded = is_crowded(pacing, ask.vblank_ns);
-    const struct mc_pacing_load *load = ask.crowded ? &pacing->crowded : &pacing->alone;
+    const struct mc_pacing_load *load = &pacing->loads[ask.crowded];
     uint64_t least_ns = pacing->mode == MC_PACING_FIXED
                             ? pacing->fixed_ns
                             : mc_window_median_ns(&load->cost) + pacing->latch_high_ns + load->safety.ns;
-    ask.latest_ns = ask.vblank_ns - min_ns(least_ns, ask.vblank_ns);
+    ask.latest_ns = ask.vblank_ns - mc_min_ns(least_ns, ask.vblank_ns);
     uint64_t before_ns =
         budget_ns_of(pacing, ask.crowded) + mc_response_ns(response, ask.crowded, ask.period_ns);
-    ask.at_ns = max_ns(ask.vblank_ns - min_ns(before_ns, ask.vblank_ns), now_ns);
-    pacing->work_ns = max_ns(pacing->work_ns, before_ns);
+    ask.at_ns = mc_max_ns(ask.vblank_ns - mc_min_ns(before_ns, ask.vblank_ns), now_ns);
+    pacing->work_ns = mc_max_ns(pacing->work_ns, before_ns);
     return ask;
 }
 

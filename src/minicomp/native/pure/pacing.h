@@ -43,7 +43,7 @@ struct mc_pacing {
     uint64_t fixed_ns;       /* mode fixed: how long before the vblank a frame begins */
     double target_miss_rate; /* mode adaptive: 0 < rate < 1 */
     struct mc_vclock clock;
-    struct mc_pacing_load alone, crowded;
+    struct mc_pacing_load loads[2]; /* of frames that are not crowded, and of those that are */
     /* The latch is known to be more than low and at most high. */
     uint64_t latch_low_ns, latch_high_ns;
     uint64_t cliff_ns; /* how long before its vblank the last missed frame had been committed; 0: none yet */

@@ -3,11 +3,11 @@
 #include <stdbool.h>
 #include <string.h>
 
-#define NSEC_PER_USEC 1000u
+#include "clock.h"
 
 static uint32_t to_us(uint64_t value_ns)
 {
-    uint64_t us = (value_ns + NSEC_PER_USEC - 1) / NSEC_PER_USEC; /* up: these are upper bounds */
+    uint64_t us = (value_ns + MC_NSEC_PER_USEC - 1) / MC_NSEC_PER_USEC; /* up: these are upper bounds */
     return us > UINT32_MAX ? UINT32_MAX : (uint32_t)us;
 }
 
@@ -49,12 +49,12 @@ uint64_t mc_window_upper_ns(const struct mc_window_stats *window, uint32_t drop)
     if (allowed == 0 && drop > 0 && window->count >= MC_WINDOW_FEW) {
         allowed = 1;
     }
-    return (uint64_t)window->sorted_us[top - (allowed < top ? allowed : top)] * NSEC_PER_USEC;
+    return (uint64_t)window->sorted_us[top - (allowed < top ? allowed : top)] * MC_NSEC_PER_USEC;
 }
 
 uint64_t mc_window_median_ns(const struct mc_window_stats *window)
 {
-    return window->count == 0 ? 0 : (uint64_t)window->sorted_us[window->count / 2] * NSEC_PER_USEC;
+    return window->count == 0 ? 0 : (uint64_t)window->sorted_us[window->count / 2] * MC_NSEC_PER_USEC;
 }
 
 uint64_t mc_window_recent_ns(const struct mc_window_stats *window, uint32_t n)
@@ -64,5 +64,10 @@ uint64_t mc_window_recent_ns(const struct mc_window_stats *window, uint32_t n)
         uint32_t value = window->values_us[(window->next + MC_WINDOW_SIZE - i) % MC_WINDOW_SIZE];
         largest = value > largest ? value : largest;
     }
-    return (uint64_t)largest * NSEC_PER_USEC;
+    return (uint64_t)largest * MC_NSEC_PER_USEC;
+}
+
+uint64_t mc_window_expected_ns(const struct mc_window_stats *window, uint32_t drop, uint32_t n)
+{
+    return mc_max_ns(mc_window_upper_ns(window, drop), mc_window_recent_ns(window, n));
 }

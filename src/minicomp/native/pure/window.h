@@ -20,5 +20,7 @@ uint64_t mc_window_upper_ns(const struct mc_window_stats *window, uint32_t drop)
 uint64_t mc_window_median_ns(const struct mc_window_stats *window);
 /* The largest of the newest n. */
 uint64_t mc_window_recent_ns(const struct mc_window_stats *window, uint32_t n);
+/* The larger of both: what to reckon with, so that a step up counts at once. */
+uint64_t mc_window_expected_ns(const struct mc_window_stats *window, uint32_t drop, uint32_t n);
 
 #endif

@@ -70,7 +70,7 @@ static void trace_sched(struct mc_output *output)
 /* When the planned frame may begin: not while another mode is to be set (output.c). */
 static uint64_t begins_ns(const struct mc_output *output)
 {
-    return output->plan.start_ns > output->held_until_ns ? output->plan.start_ns : output->held_until_ns;
+    return mc_max_ns(output->plan.start_ns, output->held_until_ns);
 }
 
 /* Wakes whoever renders when the next of the output's deadlines is due. */
@@ -386,12 +386,9 @@ int mc_frame_init(struct mc_output *output)
 {
     const struct mc_pacing_settings *settings = &output->server->pacing;
     mc_pacing_init(&output->pacing, settings->mode, settings->fixed_ns, settings->target_miss_rate);
-    struct mc_output *other;
-    wl_list_for_each (other, &output->server->outputs, link) {
-        if (other != output) {
-            mc_pacing_join(&output->pacing, &other->pacing);
-            break;
-        }
+    if (!wl_list_empty(&output->server->outputs)) { /* which it is not in yet */
+        struct mc_output *other = wl_container_of(output->server->outputs.next, other, link);
+        mc_pacing_join(&output->pacing, &other->pacing);
     }
     int error =
         output->server->step ? mc_timer_init(&output->deadline, output->server, handle_deadline, output) : 0;

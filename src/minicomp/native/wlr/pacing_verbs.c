@@ -11,12 +11,13 @@ int mc_output_pacing(struct mc_server *server, uint64_t handle, struct mc_pacing
     struct mc_output *output = mc_output_by_handle(server, handle);
     if (output != NULL) {
         const struct mc_pacing *pacing = &output->pacing;
+        const struct mc_pacing_load *alone = &pacing->loads[false];
         *info_ret = (struct mc_pacing_info){
             .budget_ns = mc_pacing_budget_ns(pacing),
-            .cost_ns = mc_window_upper_ns(&pacing->alone.cost, 0),
+            .cost_ns = mc_window_upper_ns(&alone->cost, 0),
             .latch_low_ns = pacing->latch_low_ns,
             .latch_high_ns = pacing->latch_high_ns,
-            .safety_ns = pacing->alone.safety.ns,
+            .safety_ns = alone->safety.ns,
             .period_ns = mc_vclock_period_ns(&pacing->clock),
             .frames = pacing->frames,
             .misses = pacing->misses,
@@ -25,11 +26,11 @@ int mc_output_pacing(struct mc_server *server, uint64_t handle, struct mc_pacing
             .mode = (int32_t)pacing->mode,
             .fixed_ns = pacing->fixed_ns,
             .target_miss_rate = pacing->target_miss_rate,
-            .cost_count = pacing->alone.cost.count,
+            .cost_count = alone->cost.count,
             .shown_count = output->shown.count,
         };
-        _Static_assert(sizeof(info_ret->cost_us) == sizeof(pacing->alone.cost.sorted_us), "window size");
-        memcpy(info_ret->cost_us, pacing->alone.cost.sorted_us, sizeof(info_ret->cost_us));
+        _Static_assert(sizeof(info_ret->cost_us) == sizeof(alone->cost.sorted_us), "window size");
+        memcpy(info_ret->cost_us, alone->cost.sorted_us, sizeof(info_ret->cost_us));
         memcpy(info_ret->shown_us, output->shown.sorted_us, sizeof(info_ret->shown_us));
     }
     mc_look_end(server);

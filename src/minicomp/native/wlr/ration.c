@@ -249,7 +249,6 @@ void mc_ration_turn_of(struct mc_server *server, struct wl_client *wl_client)
         server->limits.time_share; /* none with the step clock: while time stands still nobody waits */
     if (share > 0 && share < 1 && !server->ration.impossible && !server->step) {
         server->ration.turn = mc_client_from(server, wl_client);
-        server->ration.turn_of = server->ration.turn != NULL ? wl_client : NULL;
         server->ration.turn_ns = mc_now_ns();
         server->ration.requests = 0;
     }
@@ -262,13 +261,10 @@ void mc_ration_turn_over(struct mc_server *server)
         return;
     }
     server->ration.turn = NULL;
-    server->ration.turn_of = NULL;
     struct mc_ration_rules its = rules(server);
     uint64_t now_ns = mc_now_ns();
-    uint64_t spent_ns = now_ns - server->ration.turn_ns;
-    if (spent_ns > server->ration.requests * LONGEST_REQUEST_NS) {
-        spent_ns = server->ration.requests * LONGEST_REQUEST_NS;
-    }
+    uint64_t spent_ns =
+        mc_min_ns(now_ns - server->ration.turn_ns, server->ration.requests * LONGEST_REQUEST_NS);
     if (client->ration.filled_ns == 0) {
         mc_ration_open(&client->ration, &its, server->ration.turn_ns);
     }
@@ -285,6 +281,5 @@ void mc_ration_client_gone(struct mc_client *client)
     wl_list_remove(&client->muted_link);
     if (client->server->ration.turn == client) {
         client->server->ration.turn = NULL;
-        client->server->ration.turn_of = NULL;
     }
 }

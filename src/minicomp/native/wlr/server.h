@@ -70,14 +70,13 @@ struct mc_limits {
 
 /* Whose requests are being dispatched, and who has to wait with further ones (ration.c). */
 struct mc_rationing {
-    struct wl_client *turn_of; /* NULL: nobody's */
-    struct mc_client *turn;    /* the same */
-    uint64_t turn_ns;          /* since when */
-    uint32_t requests;         /* so far */
-    struct wl_list muted;      /* mc_client.muted_link, longest first */
-    uint64_t due_ns;           /* when these are served at the latest; 0: there are none */
-    bool put_off;              /* that has been put off once, for a frame that is about to be handed over */
-    bool impossible;           /* the kernel does not say what is watched */
+    struct mc_client *turn; /* NULL: nobody's */
+    uint64_t turn_ns;       /* since when */
+    uint32_t requests;      /* so far */
+    struct wl_list muted;   /* mc_client.muted_link, longest first */
+    uint64_t due_ns;        /* when these are served at the latest; 0: there are none */
+    bool put_off;           /* that has been put off once, for a frame that is about to be handed over */
+    bool impossible;        /* the kernel does not say what is watched */
 };
 
 /* A timerfd on the monotonic clock. */
@@ -278,7 +277,8 @@ void mc_ration_turn_of(struct mc_server *server, struct wl_client *wl_client);
 /* The client's next request is about to be dispatched. */
 static inline void mc_ration_request(struct mc_server *server, struct wl_client *wl_client)
 {
-    if (server->ration.turn_of != wl_client) {
+    const struct mc_client *turn = server->ration.turn;
+    if (turn == NULL || turn->client != wl_client) {
         mc_ration_turn_of(server, wl_client);
     }
     server->ration.requests++;
